@@ -1,0 +1,40 @@
+"""PILA: a physics adapter for frozen flow-matching video generators.
+
+`import pila` is light; torch and diffusers load with the first name that needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pila.adapter import PilaAdapter as PilaAdapter
+    from pila.backbones.wan import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
+    from pila.backbones.wan import PilaWanPipeline as PilaWanPipeline
+    from pila.errors import InputError as InputError
+    from pila.physics import Category as Category
+    from pila.physics import Slot as Slot
+
+_EXPORTS = {
+    "Category": "pila.physics",
+    "InputError": "pila.errors",
+    "PilaAdapter": "pila.adapter",
+    "PilaWanImageToVideoPipeline": "pila.backbones.wan",
+    "PilaWanPipeline": "pila.backbones.wan",
+    "Slot": "pila.physics",
+}
+__all__ = ["__version__", *_EXPORTS]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name on first use (PEP 562)."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'pila' has no attribute {name!r}")
+    value = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

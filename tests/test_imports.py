@@ -1,0 +1,74 @@
+"""Imports run one way, and `import pila` stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "pila"
+
+# Lower may not import higher. A new top-level module must be given its place here.
+RANK = {
+    **dict.fromkeys(("errors", "types", "flow", "video", "progress"), 0),
+    "physics": 1,
+    **dict.fromkeys(("labels", "world", "adapter"), 2),
+    **dict.fromkeys(("prophy", "backbones", "data"), 3),
+    **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
+    **dict.fromkeys(("generate", "explain"), 5),
+    **dict.fromkeys(("cli", "web"), 6),
+}
+# Neither the parser nor the simulator may know the method that they are used to judge.
+NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video"}}
+
+
+def imported(path: Path) -> set[str]:
+    """First components below `pila` of everything that a file imports, lazily too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names = (
+                [node.module] if node.module != "pila" else [f"pila.{a.name}" for a in node.names]
+            )
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {n.split(".")[1] for n in names if n.startswith("pila.")}
+    return found - {"__version__"}
+
+
+FILES = sorted(p for p in SOURCE.rglob("*.py") if p.parent != SOURCE or p.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_run_one_way(path):
+    owner = path.relative_to(SOURCE).with_suffix("").parts[0]
+    assert owner in RANK, f"give {owner} its place in RANK"
+    for name in imported(path) - {owner}:
+        assert RANK[name] <= RANK[owner], f"{owner} may not import {name}"
+        assert name in NARROW.get(owner, RANK), f"{owner} may import {NARROW.get(owner)} only"
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import pila", ("torch", "numpy", "diffusers", "transformers", "matplotlib", "gradio")),
+        ("import pila.cli", ("torch", "diffusers", "transformers", "matplotlib", "gradio")),
+        ("from pila import Category, Slot", ("diffusers", "transformers", "matplotlib", "gradio")),
+    ],
+)
+def test_light(statement, heavy):
+    code = f"{statement}; import sys; print(*[m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_exports():
+    import pila
+
+    assert {"PilaAdapter", "PilaWanPipeline", "Category", "Slot"} <= set(dir(pila))
+    with pytest.raises(AttributeError, match="no attribute 'Slots'"):
+        _ = pila.Slots

@@ -1,0 +1,36 @@
+"""Captions: sentences from templates; a sixth of the templates is kept for testing only.
+
+A template is a sentence with named gaps. Training captions use all but the last `HELD_OUT`
+templates of a scene; held-out captions use only those.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+HELD_OUT = 4
+"""Templates of each scene that no model is trained on."""
+
+
+def write_caption(
+    templates: Sequence[str], words: Mapping[str, str], rng: np.random.Generator, held_out: bool
+) -> str:
+    """Fill one template with words; `rng` chooses among the allowed ones.
+
+    Args:
+        templates: sentences with `{gaps}`, the last `HELD_OUT` of them held out.
+        words: what each gap says.
+        rng: the scene's stream for captions.
+        held_out: take a held-out template instead of a training one.
+    """
+    allowed = templates[-HELD_OUT:] if held_out else templates[:-HELD_OUT]
+    sentence = allowed[rng.integers(len(allowed))].format(**words)
+    for vowel in "aeio":
+        sentence = sentence.replace(f" a {vowel}", f" an {vowel}")
+        if sentence.startswith(f"a {vowel}"):
+            sentence = "an" + sentence[1:]
+    return sentence
+
+
+def choose(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[rng.integers(len(options))]

@@ -1,0 +1,178 @@
+"""A ball thrown through the air: uniform acceleration g, constant horizontal speed and shape."""
+
+from functools import partial
+
+import numpy as np
+
+from pila.physics.bank import Category, Slot
+from pila.world.captions import choose, write_caption
+from pila.world.fit import polynomial_fit, relative
+from pila.world.render import (
+    PALETTE,
+    BallTrack,
+    background,
+    colour_weights,
+    disc_coverage,
+    draw_ball,
+    read_ball,
+    to_uint8,
+)
+from pila.world.scene import Canvas, Clip, Fields
+
+EXTENT = 10.0
+"""Side of the view [m]."""
+GRAVITY = 9.81
+"""[m/s^2]"""
+
+SIZES = {"small": 0.55, "big": 0.85}
+"""Radius [m] by the caption's word."""
+SPEEDS = {"slowly": (0.8, 1.6), "fast": (2.4, 3.4)}
+"""Horizontal speed [m/s] by the caption's word."""
+HEIGHTS = {"low": (7.4, 8.4), "high": (10.2, 11.4)}
+"""Initial upward speed [m/s] by the caption's word."""
+
+TEMPLATES = (
+    "a {size} {colour} ball is thrown {height} and {speed} to the {side}",
+    "a {size} {colour} ball flies {height} through the air, moving {speed} to the {side}",
+    "someone throws a {size} {colour} ball {height} to the {side}, it travels {speed}",
+    "a {colour} ball, {size}, is tossed {height} and moves {speed} to the {side}",
+    "the {size} {colour} ball is hurled {height}, going {speed} to the {side}",
+    "a {size} {colour} ball in flight, thrown {height}, drifts {speed} to the {side}",
+    "{speed} moving to the {side}, a {size} {colour} ball is thrown {height}",
+    "a {size} ball of {colour} rubber is thrown {height} and {speed} towards the {side}",
+    "a {size} {colour} ball follows a {height} arc, {speed} to the {side}",
+    "thrown {height}, a {size} {colour} ball sails {speed} to the {side}",
+    "a {size} {colour} ball is launched {height} and flies {speed} to the {side}",
+    "watch a {size} {colour} ball rise {height} and fall, moving {speed} to the {side}",
+    "a {size} {colour} ball goes up {height} and comes down, {speed} to the {side}",
+    "a {height} throw of a {size} {colour} ball, {speed} towards the {side}",
+    "the {colour} ball is {size}, thrown {height} and {speed} to the {side}",
+    "under gravity a {size} {colour} ball thrown {height} moves {speed} to the {side}",
+    "a {size} {colour} ball is lobbed {height}, travelling {speed} to the {side}",
+    "a {size} {colour} ball arcs {height} across the room, {speed} to the {side}",
+    "a {height} flying {size} {colour} ball travels {speed} to the {side}",
+    "a {size} {colour} ball soars {height} and lands on the {side}, moving {speed}",
+    # held out
+    "a {size} {colour} ball is thrown {speed} and {height} towards the {side}",
+    "{speed} to the {side} flies a {size} {colour} ball, thrown {height}",
+    "the {size} {colour} ball sails {height} through the air, {speed} to the {side}",
+    "to the {side} a {size} {colour} ball is tossed {height}, travelling {speed}",
+)
+
+
+class ThrownBall:
+    """Free flight in uniform gravity."""
+
+    name = "thrown_ball"
+    categories = (Category.RIGID_BODY,)
+    violations = ("gravity_off", "gravity_reversed", "teleport", "jitter", "growing")
+    laws = ("gravity", "trajectory", "shape")
+
+    def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
+        draw = np.random.default_rng([1, seed])
+        colour, size = choose(draw, list(PALETTE)), choose(draw, list(SIZES))
+        speed, height = choose(draw, list(SPEEDS)), choose(draw, list(HEIGHTS))
+        side = choose(draw, ["left", "right"])
+        r = SIZES[size]
+        vx = draw.uniform(*SPEEDS[speed]) * (1 if side == "right" else -1)
+        vy = draw.uniform(*HEIGHTS[height])
+        t = canvas.times
+        # Start so that the whole flight stays in view.
+        reach = abs(vx) * t[-1]
+        start = draw.uniform(r + 0.2, EXTENT - r - 0.2 - reach)
+        x0 = start if vx > 0 else EXTENT - start
+        drop = vy * t - GRAVITY * t**2 / 2
+        y0 = draw.uniform(r + 0.2 - drop.min(), EXTENT - r - 0.2 - drop.max())
+        position = np.stack([x0 + vx * t, y0 + drop], 1)
+        radius = np.full(len(t), r)
+        position, radius = _break(violation, position, radius, t, vx, seed)
+        image = np.repeat(background(draw, canvas.size, 70, 190)[None], len(t), 0)
+        coverage = disc_coverage(position, radius, canvas.size, EXTENT)
+        draw_ball(image, coverage, position, radius, colour, EXTENT)
+        words = dict(size=size, colour=colour, speed=speed, height=height, side=side)
+        return Clip(
+            frames=to_uint8(image),
+            caption=write_caption(TEMPLATES, words, draw, held_out),
+            categories=self.categories,
+            parameters=dict(seed=seed, radius=r, vx=vx, vy=vy, x0=x0, y0=y0, **words),
+            violation=violation,
+            truth=partial(ball_truth, [position], [coverage], canvas.frame_rate),
+        )
+
+    def measure(self, frames: np.ndarray) -> dict[str, float]:
+        track = read_ball(colour_weights(frames, 1)[0], EXTENT)
+        t = np.arange(len(frames)) / 16.0
+        seen = track.seen
+        if seen.mean() < 0.8:
+            return dict.fromkeys(self.laws, 1.0)
+        x, y, t = track.centre[seen, 0], track.centre[seen, 1], t[seen]
+        (_, _, bend), y_rest = polynomial_fit(t, y, 2)
+        _, x_rest = polynomial_fit(t, x, 1)
+        path = np.abs(np.diff(y)).sum() + np.abs(np.diff(x)).sum()
+        misfit = np.sqrt((x_rest**2 + y_rest**2).mean())
+        return {
+            "gravity": relative(abs(-2 * bend - GRAVITY), GRAVITY),
+            "trajectory": relative(misfit, 0.1 * path),
+            "shape": shape_error(track),
+        }
+
+
+def shape_error(track: BallTrack) -> float:
+    """Spread of a ball's area over time, relative to its mean; 1 where it is lost."""
+    area = track.radius[track.seen] ** 2
+    return relative(2 * area.std(), area.mean())
+
+
+def ball_truth(
+    positions: list[np.ndarray], coverages: list[np.ndarray], frame_rate: float
+) -> tuple[Fields, Fields]:
+    """Fields of rigid balls: displacement from the middle frame, velocity, impulse, no strain.
+
+    Impulse is the velocity change per unit time [m/s^2], as the term u_t = j reads it.
+    """
+    shape = (1, *coverages[0].shape)
+    total = np.clip(sum(coverages), 1e-6, None)
+
+    def blend(values: list[np.ndarray]) -> np.ndarray:
+        grid = [v.T[:, :, None, None] * c for v, c in zip(values, coverages, strict=True)]
+        return np.asarray(sum(grid)) / total
+
+    velocities = [np.gradient(p, 1 / frame_rate, axis=0, edge_order=2) for p in positions]
+    middle = len(positions[0]) // 2
+    mask = np.clip(sum(coverages), 0, 1).reshape(shape)
+    everywhere = np.ones(shape)
+    fields: Fields = {
+        Slot.DISPLACEMENT: blend([p - p[middle] for p in positions]),
+        Slot.VELOCITY: blend(velocities),
+        Slot.IMPULSE: blend(
+            [np.gradient(v, 1 / frame_rate, axis=0, edge_order=2) for v in velocities]
+        ),
+        Slot.STRAIN: np.zeros((3, *shape[1:])),
+        Slot.DENSITY: mask.copy(),
+    }
+    masks = {slot: mask for slot in fields} | {Slot.DENSITY: everywhere}
+    return fields, masks
+
+
+def _break(
+    violation: str | None, position: np.ndarray, radius: np.ndarray, t: np.ndarray,
+    vx: float, seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([101, seed])
+    p = position.copy()
+    when = rng.uniform(0.35, 0.55) * t[-1]
+    late = np.clip(t - when, 0, None)
+    if violation == "gravity_off":
+        p[:, 1] += GRAVITY * late**2 / 2
+    elif violation == "gravity_reversed":
+        p[:, 1] += GRAVITY * late**2
+    elif violation == "teleport":
+        jump = np.array([rng.uniform(1.5, 2.5) * rng.choice([-1, 1]), rng.uniform(-2.0, 2.0)])
+        p += (t > when)[:, None] * jump
+    elif violation == "jitter":
+        p += rng.normal(0, 0.35, p.shape)
+    elif violation == "growing":
+        radius = radius * (1 + rng.uniform(0.5, 0.8) * t / t[-1])
+    # A broken flight may leave the view; it is held at the edge rather than vanish.
+    margin = radius[:, None]
+    return np.clip(p, margin, EXTENT - margin), radius

@@ -1,0 +1,205 @@
+"""The physics adapter: a frozen generator's prediction -> a correction to it (Eqs. 1-10)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
+from torch import Tensor
+
+from pila import flow
+from pila.adapter.base import LatentAdapter, require_finite
+from pila.adapter.blocks import CONVS, Conv
+from pila.adapter.condition import ConditionEncoder
+from pila.adapter.decoder import Decoder
+from pila.adapter.encoder import Encoder
+from pila.adapter.experts import Experts, Updates
+from pila.adapter.fields import FieldEstimate, make_fields
+from pila.adapter.gate import Gain, make_gate
+from pila.adapter.router import Labels, Route, Router, check_top_k
+from pila.errors import InputError
+from pila.physics.bank import Category, Slot
+from pila.types import BankTensor, Latent, Sigma, Vector
+
+WIDTH_MULTIPLE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOutput:
+    """What one pass computed on its way to the correction."""
+
+    correction: Latent
+    """g(sigma) dv, in float32: add it to v in float32."""
+    gate: Gain
+    feature: Float[Tensor, "b k t h w"]
+    estimate: FieldEstimate
+    refined: BankTensor
+    updates: Updates
+    """M_k * O_k of the selected experts, unweighted, in the order of `route.indices`."""
+    route: Route
+
+    @property
+    def bank(self) -> BankTensor:
+        """The attribute bank before the experts."""
+        return self.estimate.bank
+
+    @property
+    def velocity(self) -> Vector:
+        """The velocity proxy u before the experts, in cells per latent frame."""
+        return self.estimate.velocity
+
+    def expert_banks(self, *, detach_bank: bool = False) -> Float[Tensor, "b k 32 t h w"]:
+        """A_k = A + M_k O_k for the selected experts, in the order of `route.indices` (Eq. 5).
+
+        With `detach_bank` a loss on A_k trains the operators alone, not the estimate of A.
+        """
+        bank = self.bank.detach() if detach_bank else self.bank
+        return bank.unsqueeze(1) + self.updates
+
+    def category_bank(self, category: Category, *, detach_bank: bool = False) -> BankTensor:
+        """A_k of one category for the whole batch; plain A for samples not routed to it."""
+        chosen = self.route.indices == list(Category).index(category)
+        update = (self.updates * chosen[:, :, None, None, None, None]).sum(dim=1)
+        return (self.bank.detach() if detach_bank else self.bank) + update
+
+    def check_finite(self) -> None:
+        """FloatingPointError naming the first place that is not finite. Waits for the device."""
+        slots = {f"the bank's {s} slot": self.bank[:, s.channels] for s in Slot}
+        require_finite(
+            **{"the encoder's feature": self.feature},
+            **slots,
+            **{
+                "the router's scores": self.route.scores,
+                "the experts' updates": self.updates,
+                "the refined bank": self.refined,
+                "the gate": self.gate,
+                "the correction": self.correction,
+            },
+        )
+
+
+class PilaAdapter(LatentAdapter):
+    """PILA's adapter. Untrained, its correction is exactly zero.
+
+    Args:
+        latent_channels: channels of the generator's latents (Wan 2.1 and 2.2-A14B: 16).
+        text_dim: width of the pooled prompt embedding (UMT5-XXL: 4096).
+        hidden_width: channels of every hidden layer, a multiple of 8.
+        top_k: experts per sample, 0..8; 0 decodes the bank as it was estimated.
+        label_prior: added to the logit of every category that the prompt names.
+        router_temperature: of the softmax over the selected experts.
+        gate: "quadratic" (the paper's), "none", "mid" or "learned"; see `gate.py`.
+        gate_floor: the least gain of the gate.
+        field_estimator: "anchored" (AFE), or "scaffold" for the ablation without it.
+        encoder_blocks, decoder_blocks: residual blocks of either network.
+        conv: "factorised" (2+1)-D or "dense" 3x3x3 convolutions.
+        experts_see_feature: whether the operators read the encoder's feature besides the bank.
+        decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
+    """
+
+    _skip_layerwise_casting_patterns = ("norm", "velocity", "gate")
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 16,
+        text_dim: int = 4096,
+        hidden_width: int = 128,
+        top_k: int = 4,
+        label_prior: float = 2.0,
+        router_temperature: float = 2.0,
+        gate: str = "quadratic",
+        gate_floor: float = 0.05,
+        field_estimator: str = "anchored",
+        encoder_blocks: int = 4,
+        decoder_blocks: int = 2,
+        conv: Conv = "factorised",
+        experts_see_feature: bool = True,
+        decoder_sees_feature: bool = False,
+    ) -> None:
+        super().__init__()
+        check_top_k(top_k)
+        counts = {
+            "latent_channels": latent_channels,
+            "text_dim": text_dim,
+            "encoder_blocks": encoder_blocks,
+            "decoder_blocks": decoder_blocks,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"{name} is {count}; it must be at least 1")
+        if hidden_width < 1 or hidden_width % WIDTH_MULTIPLE:
+            raise InputError(
+                f"hidden_width is {hidden_width}; it must be a positive multiple of {WIDTH_MULTIPLE}"
+            )
+        if conv not in CONVS:
+            raise InputError(f"conv is {conv!r}; choose one of {', '.join(CONVS)}")
+        width = hidden_width
+        self.encoder = Encoder(
+            latent_channels=latent_channels, width=width, num_blocks=encoder_blocks, conv=conv
+        )
+        self.fields = make_fields(field_estimator, width)
+        self.condition = ConditionEncoder(text_dim=text_dim, width=width)
+        self.router = Router(width, label_prior=label_prior, temperature=router_temperature)
+        self.experts = Experts(width=width, see_feature=experts_see_feature)
+        self.decoder = Decoder(
+            latent_channels=latent_channels,
+            width=width,
+            num_blocks=decoder_blocks,
+            conv=conv,
+            sees_feature=decoder_sees_feature,
+        )
+        self.sigma_gate = make_gate(gate, floor=gate_floor)
+
+    def forward(
+        self,
+        x_t: Latent,
+        v: Latent,
+        sigma: Sigma,
+        text: Float[Tensor, "b d"],
+        labels: Labels | None = None,
+        *,
+        top_k: int | None = None,
+        active: Iterable[Slot | str] | None = None,
+        return_details: bool = False,
+    ) -> Latent | AdapterOutput:
+        """The gated correction g(sigma) dv [b, c, t, h, w] in float32, to be added to v.
+
+        Args:
+            x_t, v: noisy latents and the generator's prediction at them.
+            sigma: noise levels in [0, 1], 1 = pure noise.
+            text: pooled embedding of the refined prompt; see `pool_text`.
+            labels: categories that the prompt names; None routes by the condition alone.
+            top_k: experts for this call instead of the configured number.
+            active: weak slots for this call instead of `fields.active`.
+            return_details: return an `AdapterOutput` instead, from the same pass.
+
+        Raises:
+            InputError: for shapes that do not fit, or top_k outside 0..8.
+        """
+        self.check_inputs(x_t, v, sigma, text, labels)
+        top_k = self.config["top_k"] if top_k is None else top_k
+
+        x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())  # Eq. 1
+        feature = self.encoder(x0_hat, sigma)  # Eq. 2
+        estimate = self.fields(feature, active=active)  # Eq. 3, AFE
+        c = self.condition(text, sigma)
+        route = self.router(c, labels, top_k=top_k)  # Eq. 4, LPMER
+        refinement = self.experts(
+            estimate.bank, feature, c, route, return_updates=return_details
+        )  # Eqs. 5, 8
+        dv = self.decoder(refinement.bank, c, v, feature)  # Eq. 9
+        gate = self.sigma_gate(sigma)
+        correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))  # Eq. 10
+        if not return_details:
+            return correction
+        return AdapterOutput(
+            correction=correction,
+            gate=gate,
+            feature=feature,
+            estimate=estimate,
+            refined=refinement.bank,
+            updates=refinement.updates,
+            route=route,
+        )

@@ -1,0 +1,112 @@
+"""What every latent adapter shares: input checks, finite checks, and weights as safetensors only."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pila.adapter.router import NUM_EXPERTS
+from pila.errors import InputError
+
+MIN_FRAMES, MIN_CELLS = 3, 4
+"""Second differences in time need 3 frames; one-sided second-order ones in space, 4 cells."""
+
+
+def require_finite(**tensors: Tensor | None) -> None:
+    """FloatingPointError naming the first argument with a NaN or an infinity.
+
+    It waits for the device once. Call it where a wait is affordable, not inside a compiled step.
+    """
+    given = {name: x for name, x in tensors.items() if x is not None}
+    flags = torch.stack([torch.isfinite(x).all().cpu() for x in given.values()]).tolist()
+    for (name, x), finite in zip(given.items(), flags, strict=True):
+        if not finite:
+            count = int((~torch.isfinite(x)).sum())
+            raise FloatingPointError(
+                f"{name} has {count} non-finite values of {x.numel()} (shape {tuple(x.shape)})"
+            )
+
+
+class LatentAdapter(ModelMixin, ConfigMixin):
+    """A network that maps (x_t, v, sigma, text, labels) to a gated correction dv."""
+
+    def check_inputs(
+        self, x_t: Tensor, v: Tensor, sigma: Tensor, text: Tensor, labels: Tensor | None
+    ) -> None:
+        """InputError if the inputs do not fit this adapter or one another. Reads shapes only."""
+        channels, text_dim = self.config["latent_channels"], self.config["text_dim"]
+        if x_t.ndim != 5 or x_t.shape[1] != channels:
+            raise InputError(
+                f"x_t has shape {tuple(x_t.shape)}; this adapter takes [b, {channels}, t, h, w]"
+            )
+        if v.shape != x_t.shape:
+            raise InputError(f"v has shape {tuple(v.shape)}; x_t has {tuple(x_t.shape)}")
+        b, _, t, h, w = x_t.shape
+        if t < MIN_FRAMES or h < MIN_CELLS or w < MIN_CELLS:
+            raise InputError(
+                f"latents are {t} frames of {h}x{w} cells; "
+                f"at least {MIN_FRAMES} of {MIN_CELLS}x{MIN_CELLS} are needed"
+            )
+        if sigma.shape != (b,):
+            raise InputError(f"sigma has shape {tuple(sigma.shape)}; a batch of {b} needs ({b},)")
+        if text.shape != (b, text_dim):
+            raise InputError(
+                f"text has shape {tuple(text.shape)}; this adapter takes ({b}, {text_dim}): "
+                f"pool prompt embeddings with pila.adapter.pool_text"
+            )
+        if labels is not None and labels.shape != (b, NUM_EXPERTS):
+            raise InputError(
+                f"labels have shape {tuple(labels.shape)}; one flag per category needs "
+                f"({b}, {NUM_EXPERTS})"
+            )
+
+    def num_parameters_total(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, but the weights are always safetensors."""
+        if not kwargs.setdefault("safe_serialization", True):
+            raise InputError("safe_serialization is False; weights are written as safetensors only")
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
+        """As in diffusers, but safetensors only, and every weight must be there and fit.
+
+        Raises InputError for a folder, a hub name or a weight file that cannot be used.
+        """
+        place = pretrained_model_name_or_path
+        wants_info = kwargs.pop("output_loading_info", False)
+        if kwargs.setdefault("use_safetensors", True) is False:
+            raise InputError("use_safetensors is False; a pickle can run code and is not read")
+        try:
+            model, info = super().from_pretrained(place, output_loading_info=True, **kwargs)
+        except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(unreadable(place, kwargs.get("subfolder"), error)) from error
+        for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if names := info[fault]:
+                raise InputError(
+                    f"{place} does not hold a whole {cls.__name__}: {len(names)} "
+                    f"{fault.replace('_', ' ')}, first {sorted(map(str, names))[0]}; save it again"
+                )
+        return (model, info) if wants_info else model
+
+
+def unreadable(place: Any, subfolder: str | None, error: Exception) -> str:
+    """One line on why nothing could be loaded from `place`."""
+    folder = Path(place, subfolder or "")
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        if "config.json" not in names:
+            return f"{folder} has no config.json; give a folder that save_pretrained wrote"
+        if not any(name.endswith(".safetensors") for name in names):
+            return f"{folder} has no .safetensors weights; pickled weights are not read"
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"no adapter can be loaded from {place}: {first_line}"

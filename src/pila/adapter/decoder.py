@@ -1,0 +1,64 @@
+"""The correction decoder (Eq. 9): refined bank, condition and v -> dv."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.condition import Condition
+from pila.physics.bank import NUM_BANK_CHANNELS
+from pila.types import BankTensor, Latent
+
+TIME_DILATIONS = (1, 4)
+SPACE_DILATIONS = (1, 2)
+
+
+class Decoder(nn.Module):
+    """A small space-time network whose last layer starts at zero, so that dv starts at zero.
+
+    The first layer acts on concat[bank, v, broadcast c]; since c is the same everywhere, its part
+    is computed once and added, which is the same sum without the broadcast copy.
+    `sees_feature` adds the encoder's feature to the concatenation (off in the paper).
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_channels: int,
+        width: int,
+        num_blocks: int,
+        conv: Conv = "factorised",
+        sees_feature: bool = False,
+    ) -> None:
+        super().__init__()
+        self.sees_feature = sees_feature
+        channels_in = NUM_BANK_CHANNELS + latent_channels + (width if sees_feature else 0)
+        self.stem = Pointwise(channels_in, width)
+        self.stem_condition = nn.Linear(width, width, bias=False)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(
+                width,
+                width,
+                time_dilation=TIME_DILATIONS[i % len(TIME_DILATIONS)],
+                space_dilation=SPACE_DILATIONS[i % len(SPACE_DILATIONS)],
+                conv=conv,
+            )
+            for i in range(num_blocks)
+        )
+        self.norm = ChannelNorm(width)
+        self.out = Pointwise(width, latent_channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, bank: BankTensor, condition: Condition, v: Latent, feature: Float[Tensor, "b k t h w"]
+    ) -> Latent:
+        dtype = self.stem.weight.dtype
+        parts = [bank.to(dtype), v.to(dtype)]
+        if self.sees_feature:
+            parts.append(feature)
+        x = self.stem(torch.cat(parts, dim=1))
+        x = x + self.stem_condition(condition)[:, :, None, None, None]
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.out(nn.functional.silu(self.norm(x)))

@@ -1,0 +1,46 @@
+"""The physics encoder (Eq. 2): estimate of the clean latents -> feature F."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.condition import SigmaEmbedding
+from pila.types import Latent, Sigma
+
+TIME_DILATIONS = (1, 2, 4, 8)
+SPACE_DILATIONS = (1, 2, 4, 1)
+"""Four blocks see 15 frames and 8 cells to each side. With the two of the decoder (5 frames, 3
+cells) every corrected frame answers to all of Wan's 21 latent frames, at the cost of 3-wide
+kernels and at full resolution."""
+
+
+class Encoder(nn.Module):
+    """Residual space-time convolutions at full latent resolution, modulated by the noise level.
+
+    x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w] of unit scale.
+    """
+
+    def __init__(
+        self, *, latent_channels: int, width: int, num_blocks: int, conv: Conv = "factorised"
+    ) -> None:
+        super().__init__()
+        self.sigma = SigmaEmbedding(width)
+        self.stem = Pointwise(latent_channels, width)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(
+                width,
+                width,
+                time_dilation=TIME_DILATIONS[i % len(TIME_DILATIONS)],
+                space_dilation=SPACE_DILATIONS[i % len(SPACE_DILATIONS)],
+                conv=conv,
+            )
+            for i in range(num_blocks)
+        )
+        self.norm = ChannelNorm(width)
+
+    def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b k t h w"]:
+        condition = self.sigma(sigma)
+        x = self.stem(x0_hat.to(self.stem.weight.dtype))
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.norm(x)

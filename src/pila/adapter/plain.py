@@ -1,0 +1,126 @@
+"""The control: a plain residual network with the adapter's inputs, gate and parameter count."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pila import flow
+from pila.adapter.base import LatentAdapter
+from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.condition import ConditionEncoder
+from pila.adapter.encoder import SPACE_DILATIONS, TIME_DILATIONS
+from pila.adapter.gate import make_gate
+from pila.adapter.router import Labels
+from pila.errors import InputError
+from pila.types import Latent, Sigma
+
+TOLERANCE = 0.02
+"""By how much a matched control's parameter count may differ, relatively."""
+
+
+class PlainAdapter(LatentAdapter):
+    """concat[x0_hat, v] -> residual blocks under the condition -> zero-initialised layer -> gate.
+
+    No bank, router or experts: what it gains is not due to them. It sees x0_hat directly. Labels
+    are accepted, so that it can stand wherever a PilaAdapter does, and are not used.
+    """
+
+    _skip_layerwise_casting_patterns = ("norm", "gate")
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 16,
+        text_dim: int = 4096,
+        hidden_width: int = 128,
+        num_blocks: int = 8,
+        gate: str = "quadratic",
+        gate_floor: float = 0.05,
+        conv: Conv = "factorised",
+    ) -> None:
+        super().__init__()
+        counts = (latent_channels, text_dim, hidden_width, num_blocks)
+        for name, count in zip(
+            ("latent_channels", "text_dim", "hidden_width", "num_blocks"), counts, strict=True
+        ):
+            if count < 1:
+                raise InputError(f"{name} is {count}; it must be at least 1")
+        width = hidden_width
+        self.condition = ConditionEncoder(text_dim=text_dim, width=width)
+        self.stem = Pointwise(2 * latent_channels, width)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(
+                width,
+                width,
+                time_dilation=TIME_DILATIONS[i % len(TIME_DILATIONS)],
+                space_dilation=SPACE_DILATIONS[i % len(SPACE_DILATIONS)],
+                conv=conv,
+            )
+            for i in range(num_blocks)
+        )
+        self.norm = ChannelNorm(width)
+        self.out = Pointwise(width, latent_channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.sigma_gate = make_gate(gate, floor=gate_floor)
+
+    def forward(
+        self,
+        x_t: Latent,
+        v: Latent,
+        sigma: Sigma,
+        text: Float[Tensor, "b d"],
+        labels: Labels | None = None,
+        *,
+        top_k: int | None = None,
+    ) -> Latent:
+        """The gated correction [b, c, t, h, w] in float32; `labels` and `top_k` have no effect."""
+        self.check_inputs(x_t, v, sigma, text, labels)
+        x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())
+        c = self.condition(text, sigma)
+        x = self.stem(torch.cat([x0_hat, v.float()], dim=1).to(self.stem.weight.dtype))
+        for block in self.blocks:
+            x = block(x, c)
+        dv = self.out(nn.functional.silu(self.norm(x)))
+        gate = self.sigma_gate(sigma)
+        return flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))
+
+    @classmethod
+    def matching(cls, adapter: LatentAdapter) -> Self:
+        """A control whose parameter count is within 2 % of the adapter's, and usually far closer.
+
+        Depth and width are searched; widths that are multiples of 8 are preferred, being faster.
+        """
+        target = adapter.num_parameters_total()
+        shared = {
+            name: adapter.config[name]
+            for name in ("latent_channels", "text_dim", "gate", "gate_floor", "conv")
+        }
+        for multiple in (8, 4, 2, 1):
+            error, sizes = min(
+                (abs(count(cls, shared | sizes) / target - 1), tuple(sizes.items()))
+                for sizes in candidates(multiple)
+            )
+            if error <= TOLERANCE:
+                return cls(**shared, **dict(sizes))
+        raise InputError(
+            f"no plain adapter comes within {TOLERANCE:.0%} of {target} parameters; "
+            f"the nearest is off by {error:.1%}: choose a wider adapter"
+        )
+
+
+def candidates(multiple: int) -> Iterator[dict[str, int]]:
+    """Depths near that of the adapter's path, and widths up to 512 in steps of `multiple`."""
+    for num_blocks in range(6, 13):
+        for width in range(multiple, 513, multiple):
+            yield {"hidden_width": width, "num_blocks": num_blocks}
+
+
+def count(cls: type[PlainAdapter], config: dict[str, Any]) -> int:
+    """Parameters of a configuration, without allocating any."""
+    with torch.device("meta"):
+        return cls(**config).num_parameters_total()

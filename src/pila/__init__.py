@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pila.adapter import PilaAdapter as PilaAdapter
-    from pila.backbones.wan import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
     from pila.backbones.wan import PilaWanPipeline as PilaWanPipeline
+    from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
     from pila.errors import InputError as InputError
     from pila.physics import Category as Category
     from pila.physics import Slot as Slot
@@ -20,7 +20,7 @@ _EXPORTS = {
     "Category": "pila.physics",
     "InputError": "pila.errors",
     "PilaAdapter": "pila.adapter",
-    "PilaWanImageToVideoPipeline": "pila.backbones.wan",
+    "PilaWanImageToVideoPipeline": "pila.backbones.wan_i2v",
     "PilaWanPipeline": "pila.backbones.wan",
     "Slot": "pila.physics",
 }

@@ -1,0 +1,219 @@
+"""Finds a model and an adapter by name, checks both, and builds the corrected pipeline.
+
+The embedded model is a small Wan repository that ships with the package, so that everything runs
+without a download.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pila.backbones.base import check_fit
+from pila.backbones.repository import check_model_folder, check_wan_repository
+from pila.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pila.backbones.wan import PilaWanPipeline
+    from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline
+
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+EMBEDDED_MODEL = _ASSETS / "embedded"
+"""Folder of the embedded diffusers Wan repository."""
+EMBEDDED_ADAPTER = _ASSETS / "adapter"
+"""Folder of the adapter that was trained for it."""
+
+Offload = Literal["none", "model", "sequential", "group"]
+OFFLOADS: tuple[Offload, ...] = ("none", "model", "sequential", "group")
+_ADAPTERS = ("PilaAdapter", "PlainAdapter")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def load_pipeline(
+    model: str | Path = "embedded",
+    adapter: "str | Path | torch.nn.Module | None" = "embedded",
+    *,
+    device: str = "cpu",
+    dtype: "torch.dtype | None" = None,
+    offload: Offload = "none",
+    revision: str | None = None,
+) -> "PilaWanPipeline | PilaWanImageToVideoPipeline":
+    """Load a Wan model with an adapter, ready to be called.
+
+    Everything that can be wrong is looked at before anything is loaded. Only safetensors are read,
+    and no code from a repository is ever run.
+
+    Args:
+        model: "embedded", the folder of a diffusers Wan repository, or its hub id.
+        adapter: "embedded", the folder of a saved adapter, its hub id, an adapter, or None or
+            "none" for the frozen model alone.
+        device: "cpu", "cuda", "cuda:1", "mps", ... or "auto" for the first accelerator.
+        dtype: of the weights; None is float32 on the CPU and bfloat16 elsewhere. The VAE and the
+            adapter stay in float32: both are small and their rounding is visible.
+        offload: "model", "sequential" or "group" keep weights in CPU memory and bring them to
+            `device` when they are used: whole components, single layers, or layers ahead of time.
+        revision: branch, tag or commit of hub repositories.
+
+    Returns:
+        The text-to-video or image-to-video pipeline that the repository is of.
+
+    Raises:
+        InputError: a name cannot be resolved, weights are missing, pickled, truncated or
+            unreadable, the adapter does not fit the model, or the device is not there.
+    """
+    place = _device(device)
+    if offload not in OFFLOADS:
+        raise InputError(f"offload is {offload!r}; use one of {', '.join(OFFLOADS)}")
+    if offload != "none" and place.type == "cpu":
+        raise InputError(f"offload={offload} needs an accelerator, but the device is {place}")
+    folder = find_model(model, revision=revision)
+    index = check_wan_repository(folder)
+    attached: Any = adapter
+    config: Any = adapter
+    if adapter is None or isinstance(adapter, str | Path):
+        attached = config = find_adapter(adapter, revision=revision)
+    if isinstance(attached, Path):
+        config = check_model_folder(attached)
+        _adapter_class(config)
+    if config is not None:
+        for name in ("transformer", "transformer_2"):
+            if (index.get(name) or [None])[0] is not None:
+                check_fit(config, check_model_folder(folder / name))
+
+    import torch
+
+    if dtype is None:
+        dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
+    if isinstance(attached, Path):
+        attached = _adapter_class(config).from_pretrained(attached, use_safetensors=True)
+    if isinstance(attached, torch.nn.Module):
+        attached.eval()
+    pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
+        folder,
+        adapter=attached,
+        torch_dtype={"default": dtype, "vae": torch.float32},
+        use_safetensors=True,
+    )
+    _place(pipeline, place, offload)
+    return pipeline
+
+
+def find_model(name: str | Path, *, revision: str | None = None) -> Path:
+    """Local folder of a Wan repository: the embedded one, a path, or a downloaded hub snapshot.
+
+    Raises:
+        InputError: there is no such folder, and the hub does not have or cannot give it.
+    """
+    return _find(name, EMBEDDED_MODEL, what="model", revision=revision)
+
+
+def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
+    """Local folder of a saved adapter, found as in `find_model`; None for None and "none".
+
+    Raises:
+        InputError: there is no such folder, and the hub does not have or cannot give it.
+    """
+    if name is None or str(name) == "none":
+        return None
+    return _find(name, EMBEDDED_ADAPTER, what="adapter", revision=revision)
+
+
+def _pipeline_class(name: str) -> Any:
+    if name.endswith("ImageToVideoPipeline"):
+        from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline
+
+        return PilaWanImageToVideoPipeline
+    from pila.backbones.wan import PilaWanPipeline
+
+    return PilaWanPipeline
+
+
+def _adapter_class(config: dict[str, Any]) -> Any:
+    import pila.adapter
+
+    name = config.get("_class_name")
+    if name not in _ADAPTERS:
+        raise InputError(f"the config is of a {name}; pass an adapter ({' or '.join(_ADAPTERS)})")
+    return getattr(pila.adapter, name)
+
+
+def _find(name: str | Path, embedded: Path, *, what: str, revision: str | None) -> Path:
+    if str(name) == "embedded":
+        if not embedded.is_dir():
+            raise InputError(
+                f"the embedded {what} is not in this installation ({embedded}); train it with "
+                "`pila train`, or pass a path or a hub id"
+            )
+        return embedded
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+        return _download(name, what=what, revision=revision)
+    raise InputError(
+        f"there is no {what} {name}; pass 'embedded', an existing folder, or a hub id such as "
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    )
+
+
+def _download(hub_id: str, *, what: str, revision: str | None) -> Path:
+    """Snapshot of a hub repository, without pickles; from the cache where it is complete there."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    suffixes = ("*.json", "*.safetensors", "*.txt", "*.model")
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(suffixes)))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InputError(
+            f"{hub_id} is no folder here, and the hub has no such {what}"
+            f"{f' at revision {revision}' if revision else ''}; check the spelling, or log in with "
+            "`hf auth login` if it is private"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub did not answer"
+        raise InputError(
+            f"{hub_id} is no folder here, is not in the cache, and {reason}; connect to the "
+            f"network, pass a local folder, or use --{what} embedded"
+        ) from error
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if found is None else found
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}; use cpu, cuda, cuda:N, mps or auto") from error
+    if device.type == "cpu":
+        return device
+    found = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if found is not None else 0
+    if found is None or found.type != device.type or (device.index or 0) >= count:
+        available = "cpu only" if found is None else f"cpu and {count} x {found.type}"
+        raise InputError(f"device {name} is not available here ({available}); use cpu or auto")
+    return device
+
+
+def _place(pipeline: Any, device: "torch.device", offload: Offload) -> None:
+    if offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    elif offload == "group":
+        pipeline.enable_group_offload(
+            onload_device=device, offload_type="leaf_level", exclude_modules=["adapter"]
+        )
+        if pipeline.adapter is not None:
+            pipeline.adapter.to(device)
+    else:
+        pipeline.to(device)

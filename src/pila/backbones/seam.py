@@ -1,0 +1,139 @@
+"""The seam: a flow scheduler's `step`, where the guided velocity and the exact sigma meet.
+
+Everything upstream (guidance, Wan 2.2's two denoisers, caches, LoRA, offload) is done by then, so
+one patch on the scheduler instance serves every diffusers flow pipeline with Wan latents.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Correct = Callable[[Tensor, Tensor, float, int], Tensor | None]
+"""`correct(x_t, v, sigma, index)` -> dv, or None to leave v: latents and velocity [b, c, t, h, w]
+in the dtypes that the pipeline passes, the noise level, and the 0-based index in the schedule."""
+
+
+@contextmanager
+def velocity_correction(scheduler: Any, correct: Correct) -> Iterator[None]:
+    """Add `correct`'s dv to the velocity that every `scheduler.step` in this context receives.
+
+    v is handed on untouched, dtype included, where dv is None or still exactly zero, so that an
+    untrained adapter leaves every bit as it was. Once dv has been non-zero the sum is taken and
+    handed on in fp32: rounding v + dv back to bf16 would lose most of a small dv, and both UniPC
+    and Euler compute with an fp32 velocity as it is. Contexts nest (the innermost corrects first)
+    and restore the step on any exit.
+
+    Args:
+        scheduler: a flow-matching scheduler with `sigmas`, where 1 is noise.
+        correct: see `Correct`; called once per step, under the pipeline's own `no_grad`.
+    """
+    original = scheduler.step
+    replaced = vars(scheduler).get("step")
+    noise_levels = _NoiseLevels(scheduler)
+    live = False
+
+    @functools.wraps(original)  # pipelines look for options in the signature of `step`
+    def step(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+        nonlocal live
+        index, sigma = noise_levels.at(timestep)
+        dv = correct(sample, model_output, sigma, index)
+        if dv is not None:
+            exact = torch.promote_types(model_output.dtype, torch.float32)
+            # Adding zeros to fp32 changes nothing, so only a lower precision needs the look at
+            # dv. It waits for the device, hence never again after the first live step.
+            live = live or model_output.dtype == exact or bool(dv.any())
+            if live:
+                model_output = model_output.to(exact) + dv.to(exact)
+        return original(model_output, timestep, sample, *args, **kwargs)
+
+    scheduler.step = step
+    try:
+        yield
+    finally:
+        if replaced is None:
+            del scheduler.step
+        else:
+            scheduler.step = replaced
+
+
+class _NoiseLevels:
+    """Reads a scheduler's sigma for the step that is about to run.
+
+    `timesteps` would not do: UniPC truncates them to integers.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._sigmas: Tensor | None = None
+        self._values: list[float] = []
+
+    def at(self, timestep: Any) -> tuple[int, float]:
+        """Index in the schedule and sigma of the next step."""
+        scheduler = self._scheduler
+        if self._sigmas is not scheduler.sigmas:  # once per set_timesteps: it waits for the device
+            self._sigmas = scheduler.sigmas
+            self._values = scheduler.sigmas.tolist()
+        index = scheduler.step_index
+        if index is None:
+            index = scheduler.begin_index
+        if index is None:  # the pipeline set no start, so the scheduler will look it up as well
+            index = scheduler.index_for_timestep(timestep)
+        return index, self._values[index]
+
+
+class ConditionalVelocity:
+    """Keeps the velocity of the conditional pass while denoisers run inside `watch`.
+
+    Convention: between two scheduler steps the first pass of a denoiser is the conditional one, as
+    in every Wan pipeline of diffusers; a second pass, if any, is the unconditional one.
+    """
+
+    def __init__(self) -> None:
+        self._value: Tensor | None = None
+
+    def take(self) -> Tensor:
+        """The conditional velocity of the current step; call it once per step."""
+        value, self._value = self._value, None
+        if value is None:
+            raise RuntimeError("no denoiser ran since the last step, so no velocity was captured")
+        return value
+
+    @contextmanager
+    def watch(self, *denoisers: torch.nn.Module | None) -> Iterator[None]:
+        """Look at the outputs of these modules; None entries are skipped."""
+        with ExitStack() as stack:
+            for denoiser in denoisers:
+                if denoiser is not None:
+                    stack.enter_context(self._watch(denoiser))
+            yield
+
+    @contextmanager
+    def _watch(self, denoiser: torch.nn.Module) -> Iterator[None]:
+        compiled = denoiser._compiled_call_impl
+        if compiled is None:
+            handle = denoiser.register_forward_hook(lambda module, args, output: self._keep(output))
+            try:
+                yield
+            finally:
+                handle.remove()
+            return
+
+        # `module.compile()` runs hooks inside the compiled graph, which does not see new ones.
+        def call(*args: Any, **kwargs: Any) -> Any:
+            output = compiled(*args, **kwargs)
+            self._keep(output)
+            return output
+
+        denoiser._compiled_call_impl = call  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            denoiser._compiled_call_impl = compiled
+
+    def _keep(self, output: Any) -> None:
+        if self._value is None:
+            self._value = output[0] if isinstance(output, tuple) else output.sample

@@ -1,0 +1,173 @@
+"""The one place where residuals become numbers (Eqs. 6-7): squares, masks, scales and weights.
+
+Plain mean squares (the paper's form) are minimised by constant and zero fields. The relative form
+scores a balance by
+
+    score = ‖Σ pᵢ‖² / (Σ ‖pᵢ‖)²,    ‖·‖ the masked root mean square over one sample,
+
+which lies in [0, 1] by the triangle inequality: 0 where the pieces cancel, about 1/n for n
+unrelated pieces of equal size, 1 where a piece has nothing to balance it. A floor in numerator and
+denominator makes 1 also the score of a balance without pieces, so that no field can gain by
+shrinking, by turning constant or by vanishing. The form is our choice (docs/decisions.md). Scores
+of linear relations do not depend on the fields' scale; in non-linear ones the scale is physics.
+
+Inflation, the opposite evasion, adds a motion that obeys the law for nothing (trial.md, lesson 3).
+Against it `denominators` takes the sizes measured on a reference, usually the bank before the
+experts: a score is then never divided by more than the reference.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pila.errors import InputError
+from pila.physics.bank import Category, Slot
+from pila.physics.calculus import Calculus
+from pila.physics.norms import TINY, centred, full, inner, mean_square, per_sample, share_of
+from pila.physics.residual import Coefficients, Pieces, Residual
+from pila.physics.terms import TERMS
+from pila.types import AnyField, Scalar
+
+_LEAST_GROWTH = 0.1
+"""With a reference, the denominator is still at least this share of the pieces' own size, so that
+a field at rest in the reference may begin to move; a score is then at most 10."""
+
+
+class Form(StrEnum):
+    """How a residual is scored."""
+
+    RELATIVE = auto()
+    PLAIN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualLoss:
+    """What `residual_loss` returns for b samples and n terms."""
+
+    total: Float[Tensor, " b"]
+    """The weighted mean of the terms."""
+    terms: Float[Tensor, "b n"]
+    """Each term's score."""
+    denominators: Float[Tensor, "b n"]
+    """(Σ ‖pᵢ‖)² of each term, detached; a later call may take it as its reference."""
+    names: tuple[str, ...]
+
+    def report(self) -> dict[str, float]:
+        """Each term's mean over the samples, by name."""
+        return dict(zip(self.names, self.terms.detach().mean(0).tolist(), strict=True))
+
+
+def residual_loss(
+    fields: Mapping[Slot, AnyField],
+    terms: Category | Sequence[Residual],
+    fd: Calculus,
+    k: Coefficients,
+    *,
+    form: Form | str = Form.RELATIVE,
+    mask: Scalar | None = None,
+    weights: Float[Tensor, " n"] | None = None,
+    denominators: Float[Tensor, "b n"] | None = None,
+    floor: float = 1e-10,
+) -> ResidualLoss:
+    """Score canonical fields by a category's relations, sample by sample (Eq. 6).
+
+    Args:
+        fields: canonical fields [b, components, t, h, w] by slot; those the terms read.
+        terms: a category, or some residuals (an ablation leaves a family out).
+        fd: difference operators of the grid.
+        k: latent-space normalizers.
+        form: "relative" (above) or "plain", the mean square of the pieces' sum.
+        mask: where the relations are asked for, >= 0; its scale does not matter.
+        weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
+        denominators: a reference's `denominators`. Relative: no score is divided by more than
+            that. Plain: the mean square is divided by it.
+        floor: mean square below which pieces count as absent.
+
+    Half precision is computed in fp32. Raises FloatingPointError naming a term that is not
+    finite (not under torch.compile, which cannot look at values), and InputError for missing
+    fields, grids too small and options that do not fit.
+    """
+    residuals = TERMS[terms] if isinstance(terms, Category) else tuple(terms)
+    form = _form(form)
+    if not residuals:
+        raise InputError("residual_loss was given 0 terms; it needs at least 1")
+    for name, given in (("weights", weights), ("denominators", denominators)):
+        if given is not None and given.shape[-1] != len(residuals):
+            raise InputError(
+                f"{name} has {given.shape[-1]} entries; there are {len(residuals)} terms"
+            )
+    fields = {slot: full(f) for slot, f in fields.items()}
+    share = share_of(mask, next(iter(fields.values())))
+
+    sums, sizes = zip(*(_measure(r, fields, fd, k, share, floor) for r in residuals), strict=True)
+    top, size = torch.stack(sums, dim=1), torch.stack(sizes, dim=1)
+    reference = None if denominators is None else denominators.detach().to(size)
+    if form is Form.RELATIVE:
+        bottom = size
+        if reference is not None:
+            bottom = torch.minimum(size, torch.maximum(reference, _LEAST_GROWTH * size))
+        scores = (top + floor) / (bottom + floor)
+    else:
+        scores = top if reference is None else top / (reference + floor)
+
+    names = tuple(r.name for r in residuals)
+    _require_finite(scores, residuals, fields)
+    if weights is None:
+        total = scores.mean(1)
+    else:
+        total = (scores * weights).sum(1) / weights.sum()
+    return ResidualLoss(total=total, terms=scores, denominators=size.detach(), names=names)
+
+
+def _measure(
+    residual: Residual,
+    fields: Mapping[Slot, AnyField],
+    fd: Calculus,
+    k: Coefficients,
+    share: Scalar,
+    floor: float,
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """‖Σ pᵢ‖² and (Σ ‖pᵢ‖)² of one balance, its latent scale, offset and source fitted."""
+    slots = residual.select(fields)
+    pieces: Pieces = residual(fd, k, **slots)
+    if residual.free_offset:
+        pieces = tuple(centred(p, share) for p in pieces)
+    if residual.free_scale:
+        # The ratio of sizes (reduced major axis), which treats both proxies alike, keeps the
+        # scale positive and tells by its score, (1 - correlation)/2, which way to improve. Least
+        # squares would take the scale to 0 for unrelated fields, and there its gradient vanishes.
+        first, second = pieces
+        ratio = (mean_square(first, share) + floor) / (mean_square(second, share) + floor)
+        pieces = (first, second * per_sample(ratio.sqrt()))
+    if residual.source is not None:
+        basis = residual.source(fd, k, **slots)
+        rest = torch.stack(pieces).sum(0)
+        fit = inner(rest, basis, share) / (mean_square(basis, share) + floor)
+        pieces = (*pieces, -per_sample(fit) * basis)
+    size = sum(mean_square(p, share).clamp_min(TINY).sqrt() for p in pieces)
+    return mean_square(torch.stack(pieces).sum(0), share), torch.as_tensor(size).square()
+
+
+def _form(form: Form | str) -> Form:
+    if form not in tuple(Form):
+        raise InputError(f"form is {form!r}; it must be one of {', '.join(Form)}")
+    return Form(form)
+
+
+def _require_finite(
+    scores: Float[Tensor, "b n"], residuals: Sequence[Residual], fields: Mapping[Slot, Tensor]
+) -> None:
+    # One look at the device per call; torch.compile cannot branch on values.
+    if torch.compiler.is_compiling() or bool(scores.isfinite().all()):
+        return
+    sample, index = (~scores.isfinite()).nonzero()[0].tolist()
+    term = residuals[index]
+    sources = [str(slot) for slot in term.reads if not bool(fields[slot][sample].isfinite().all())]
+    cause = f"its field {', '.join(sources)} is not finite" if sources else "its fields are finite"
+    raise FloatingPointError(
+        f"residual {term.name} is {scores[sample, index].item()} in sample {sample}: {cause}"
+    )

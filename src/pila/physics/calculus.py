@@ -25,9 +25,9 @@ class Calculus:
     raises InputError.
     """
 
-    dt: float = 1.0
-    dx: float = 1.0
-    dy: float = 1.0
+    dt: float | int = 1.0
+    dx: float | int = 1.0
+    dy: float | int = 1.0
 
     def __post_init__(self) -> None:
         for name in ("dt", "dx", "dy"):
@@ -103,7 +103,7 @@ def _steps(f: Field, axis: int, order: int) -> tuple[Tensor, int]:
     return f.narrow(axis, 1, points - 1) - f.narrow(axis, 0, points - 1), points
 
 
-def _first(f: Field, axis: int, step: float) -> Field:
+def _first(f: Field, axis: int, step: float | int) -> Field:
     d, n = _steps(f, axis, 1)
     inner = d.narrow(axis, 0, n - 2) + d.narrow(axis, 1, n - 2)
     start = 3 * d.narrow(axis, 0, 1) - d.narrow(axis, 1, 1)
@@ -111,7 +111,7 @@ def _first(f: Field, axis: int, step: float) -> Field:
     return torch.cat([start, inner, end], dim=axis) / (2 * step)
 
 
-def _second(f: Field, axis: int, step: float) -> Field:
+def _second(f: Field, axis: int, step: float | int) -> Field:
     d, n = _steps(f, axis, 2)
     s = d.narrow(axis, 1, n - 2) - d.narrow(axis, 0, n - 2)
     start = 2 * s.narrow(axis, 0, 1) - s.narrow(axis, 1, 1)

@@ -32,17 +32,17 @@ class Coefficients:
     The paper gives no values; these are ours (docs/decisions.md).
     """
 
-    wave_speed: float = 1.0
+    wave_speed: float | int = 1.0
     """c of elastic, acoustic and optical waves [cells/frame]."""
-    diffusivity: float = 0.1
+    diffusivity: float | int = 0.1
     """a of heat [cells²/frame]."""
-    viscosity: float = 0.1
+    viscosity: float | int = 0.1
     """μ, dynamic [density · cells²/frame]."""
-    latent_heat: float = 1.0
+    latent_heat: float | int = 1.0
     """L [temperature per unit of phase]."""
-    stiffness: float = 1.0
+    stiffness: float | int = 1.0
     """E of the stress-strain closures; the loss fits a free positive multiple of it."""
-    rest_density: float = 1.0
+    rest_density: float | int = 1.0
     """ρ₀ of the acoustic linearization."""
 
     def __post_init__(self) -> None:

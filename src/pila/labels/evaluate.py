@@ -25,10 +25,12 @@ class Agreement:
 
     @property
     def precision(self) -> float:
+        """tp / (tp + fp)."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
+        """tp / (tp + fn)."""
         return _ratio(self.true_positives, self.support)
 
     @property
@@ -49,6 +51,7 @@ class Report:
 
     @property
     def macro_f1(self) -> float:
+        """Mean F1 over the eight categories."""
         return sum(a.f1 for a in self.categories.values()) / len(self.categories)
 
 
@@ -136,7 +139,7 @@ def _errors(parser: Parser) -> str:
         if set(parse.categories) != set(item.categories):
             wanted, got = ",".join(item.categories), ",".join(parse.categories)
             lines.append(f"{item.prompt}\n    wanted {wanted or '-'}; answered {got or '-'}")
-            lines.append(f"    {({str(c): w for c, w in parse.evidence.items()})}")
+            lines.append(f"    { ({str(c): w for c, w in parse.evidence.items()}) }")
     return "\n".join(lines)
 
 
@@ -148,9 +151,9 @@ def main() -> None:
     parser = make_parser(options.parser)
     half = None if options.half == "all" else options.half
     report = evaluate(parser, half)
-    print(_as_json(report, options) if options.json else _as_table(report, options))
+    print(_as_json(report, options) if options.json else _as_table(report, options))  # noqa: T201
     if options.show_errors and options.half == "development":
-        print(_errors(parser))
+        print(_errors(parser))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ class OfflineParser:
         points, evidence = score(text)
         ranked = sorted(points, key=lambda c: (-points[c], list(Category).index(c)))
         best = points[ranked[0]] if ranked else 0.0
-        chosen = tuple(c for c in ranked if points[c] >= max(THRESHOLD, SHARE * min(best, AMPLE)))[:MOST]
+        chosen = tuple(c for c in ranked if points[c] >= max(THRESHOLD, SHARE * min(best, AMPLE)))[
+            :MOST
+        ]
         if not chosen and best >= WEAK_THRESHOLD:
             chosen = (ranked[0],)
         return Parse(

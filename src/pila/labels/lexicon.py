@@ -13,9 +13,28 @@ from pila.physics.bank import Category
 _TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _SENTENCE = re.compile(r"[.!?;\n]+(?=\s|$)")
 _VOWEL = re.compile(r"[aeiouy]")
-_NEGATIONS = frozenset("no not never without neither nor nothing cannot hardly".split())
+_NEGATIONS = frozenset(
+    ["no", "not", "never", "without", "neither", "nor", "nothing", "cannot", "hardly"]
+)
 _NEGATION_REACH = 3
-_FILLERS = frozenset("a an the of his her its their very some this that these those".split())
+_FILLERS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "his",
+        "her",
+        "its",
+        "their",
+        "very",
+        "some",
+        "this",
+        "that",
+        "these",
+        "those",
+    ]
+)
 _ABSTRACT_REACH = 2
 """How many words lie at most between "heart" and the "melts" that is only said of it."""
 

@@ -57,7 +57,9 @@ class Parse:
 class Parser(Protocol):
     """Anything that maps a prompt to a `Parse`; raises `InputError` for an unusable prompt."""
 
-    def __call__(self, prompt: str) -> Parse: ...
+    def __call__(self, prompt: str) -> Parse:
+        """Parses one prompt."""
+        ...
 
 
 class ParserUnavailable(InputError):
@@ -128,6 +130,7 @@ class AutoParser:
     offline: Parser
 
     def __call__(self, prompt: str) -> Parse:
+        """Parses one prompt; raises `InputError` only for the prompt's own faults."""
         check_prompt(prompt)
         try:
             return self.llm(prompt)

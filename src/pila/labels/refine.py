@@ -20,7 +20,25 @@ MECHANISMS = {
 
 _SEGMENT = re.compile(r"\s*[,;]\s*|\s*[.!?]+(?:\s+|$)")
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-_FUNCTION_WORDS = frozenset("a an the in on of at with from by and shot is as very".split())
+_FUNCTION_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "in",
+        "on",
+        "of",
+        "at",
+        "with",
+        "from",
+        "by",
+        "and",
+        "shot",
+        "is",
+        "as",
+        "very",
+    ]
+)
 
 
 def refine(prompt: str, categories: Sequence[Category]) -> str:

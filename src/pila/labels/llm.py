@@ -172,7 +172,8 @@ class LlmParser:
                 if isinstance(error, ParserUnavailable):
                     raise
                 fault = f"the answer does not fit: {error}"
-                messages = messages[:2] + [
+                messages = [
+                    *messages[:2],
                     {"role": "assistant", "content": reply},
                     {
                         "role": "user",

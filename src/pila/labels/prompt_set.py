@@ -62,12 +62,9 @@ def assign_halves(items: Sequence[tuple[str, tuple[Category, ...]]]) -> list[Hal
         chosen = [i for i in left if rarest is None or rarest in items[i][1]]
         for index in chosen:
             turn = int(digest[index][-1], 16) % 2
-
-            def desire(side: int, turn: int = turn) -> tuple[bool, float, int, bool]:
-                want = wanted[side][rarest] if rarest else 0.0
-                return room[side] > 0, want, room[side], side == turn
-
-            side = max((0, 1), key=desire)
+            want = [wanted[side][rarest] if rarest else 0.0 for side in (0, 1)]
+            desire = [(room[side] > 0, want[side], room[side], side == turn) for side in (0, 1)]
+            side = desire.index(max(desire))
             halves[index] = HALVES[side]
             room[side] -= 1
             for category in items[index][1]:

@@ -1,5 +1,7 @@
 """The adapter of Eqs. 1-10 and its capacity-matched control."""
 
+from diffusers import ModelMixin as ModelMixin  # how diffusers knows a component's kind
+
 from pila.adapter.adapter import AdapterOutput, PilaAdapter
 from pila.adapter.base import LatentAdapter, require_finite
 from pila.adapter.condition import pool_text
@@ -15,3 +17,6 @@ __all__ = [
     "pool_text",
     "require_finite",
 ]
+
+# A saved pipeline's model_index.json names a component's module: the public one, not a file's.
+PilaAdapter.__module__ = PlainAdapter.__module__ = __name__

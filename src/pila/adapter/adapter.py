@@ -63,19 +63,22 @@ class AdapterOutput:
         update = (self.updates * chosen[:, :, None, None, None, None]).sum(dim=1)
         return (self.bank.detach() if detach_bank else self.bank) + update
 
-    def check_finite(self) -> None:
-        """FloatingPointError naming the first place that is not finite. Waits for the device."""
-        slots = {f"the bank's {s} slot": self.bank[:, s.channels] for s in Slot}
+    def check_finite(self, **inputs: Tensor) -> None:
+        """FloatingPointError naming the first place that is not finite, the given inputs first.
+
+        It waits for the device once; not for use inside a compiled step.
+        """
         require_finite(
-            **{"the encoder's feature": self.feature},
-            **slots,
-            **{
+            {
+                **inputs,
+                "the encoder's feature": self.feature,
+                **{f"the bank's {slot} slot": self.bank[:, slot.channels] for slot in Slot},
                 "the router's scores": self.route.scores,
                 "the experts' updates": self.updates,
                 "the refined bank": self.refined,
                 "the gate": self.gate,
                 "the correction": self.correction,
-            },
+            }
         )
 
 
@@ -97,8 +100,6 @@ class PilaAdapter(LatentAdapter):
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
     """
-
-    _skip_layerwise_casting_patterns = ("norm", "velocity", "gate")
 
     @register_to_config
     def __init__(
@@ -131,7 +132,8 @@ class PilaAdapter(LatentAdapter):
                 raise InputError(f"{name} is {count}; it must be at least 1")
         if hidden_width < 1 or hidden_width % WIDTH_MULTIPLE:
             raise InputError(
-                f"hidden_width is {hidden_width}; it must be a positive multiple of {WIDTH_MULTIPLE}"
+                f"hidden_width is {hidden_width}; "
+                f"it must be a positive multiple of {WIDTH_MULTIPLE}"
             )
         if conv not in CONVS:
             raise InputError(f"conv is {conv!r}; choose one of {', '.join(CONVS)}")
@@ -163,6 +165,7 @@ class PilaAdapter(LatentAdapter):
         top_k: int | None = None,
         active: Iterable[Slot | str] | None = None,
         return_details: bool = False,
+        check_finite: bool = False,
     ) -> Latent | AdapterOutput:
         """The gated correction g(sigma) dv [b, c, t, h, w] in float32, to be added to v.
 
@@ -174,9 +177,12 @@ class PilaAdapter(LatentAdapter):
             top_k: experts for this call instead of the configured number.
             active: weak slots for this call instead of `fields.active`.
             return_details: return an `AdapterOutput` instead, from the same pass.
+            check_finite: look at every intermediate result, waiting for the device once. Meant
+                for the step after a non-finite correction was met, to learn where it arose.
 
         Raises:
             InputError: for shapes that do not fit, or top_k outside 0..8.
+            FloatingPointError: with check_finite, naming the first place that is not finite.
         """
         self.check_inputs(x_t, v, sigma, text, labels)
         top_k = self.config["top_k"] if top_k is None else top_k
@@ -186,15 +192,14 @@ class PilaAdapter(LatentAdapter):
         estimate = self.fields(feature, active=active)  # Eq. 3, AFE
         c = self.condition(text, sigma)
         route = self.router(c, labels, top_k=top_k)  # Eq. 4, LPMER
-        refinement = self.experts(
-            estimate.bank, feature, c, route, return_updates=return_details
-        )  # Eqs. 5, 8
+        details = return_details or check_finite
+        refinement = self.experts(estimate.bank, feature, c, route, return_updates=details)  # 5, 8
         dv = self.decoder(refinement.bank, c, v, feature)  # Eq. 9
         gate = self.sigma_gate(sigma)
         correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))  # Eq. 10
-        if not return_details:
+        if not details:
             return correction
-        return AdapterOutput(
+        output = AdapterOutput(
             correction=correction,
             gate=gate,
             feature=feature,
@@ -203,3 +208,6 @@ class PilaAdapter(LatentAdapter):
             updates=refinement.updates,
             route=route,
         )
+        if check_finite:
+            output.check_finite(x_t=x_t, v=v, sigma=sigma, text=text)
+        return output if return_details else correction

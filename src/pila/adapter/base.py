@@ -1,8 +1,8 @@
-"""What every latent adapter shares: input checks, finite checks, and weights as safetensors only."""
+"""What every latent adapter shares: checks of inputs and values, weights as safetensors only."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -16,23 +16,26 @@ MIN_FRAMES, MIN_CELLS = 3, 4
 """Second differences in time need 3 frames; one-sided second-order ones in space, 4 cells."""
 
 
-def require_finite(**tensors: Tensor | None) -> None:
-    """FloatingPointError naming the first argument with a NaN or an infinity.
+def require_finite(places: Mapping[str, Tensor | None]) -> None:
+    """FloatingPointError naming the first place with a NaN or an infinity; None is passed over.
 
     It waits for the device once. Call it where a wait is affordable, not inside a compiled step.
     """
-    given = {name: x for name, x in tensors.items() if x is not None}
-    flags = torch.stack([torch.isfinite(x).all().cpu() for x in given.values()]).tolist()
+    given = {name: x for name, x in places.items() if x is not None}
+    flags = torch.stack([torch.isfinite(x).all() for x in given.values()]).tolist()
     for (name, x), finite in zip(given.items(), flags, strict=True):
         if not finite:
             count = int((~torch.isfinite(x)).sum())
             raise FloatingPointError(
-                f"{name} has {count} non-finite values of {x.numel()} (shape {tuple(x.shape)})"
+                f"{name}: {count} of {x.numel()} values are not finite (shape {tuple(x.shape)})"
             )
 
 
 class LatentAdapter(ModelMixin, ConfigMixin):
     """A network that maps (x_t, v, sigma, text, labels) to a gated correction dv."""
+
+    # An adapter is small beside its generator: fp8 storage would cost accuracy and save nothing.
+    _skip_layerwise_casting_patterns = (".",)
 
     def check_inputs(
         self, x_t: Tensor, v: Tensor, sigma: Tensor, text: Tensor, labels: Tensor | None
@@ -75,7 +78,7 @@ class LatentAdapter(ModelMixin, ConfigMixin):
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """As in diffusers, but safetensors only, and every weight must be there and fit.
 
         Raises InputError for a folder, a hub name or a weight file that cannot be used.
@@ -85,11 +88,12 @@ class LatentAdapter(ModelMixin, ConfigMixin):
         if kwargs.setdefault("use_safetensors", True) is False:
             raise InputError("use_safetensors is False; a pickle can run code and is not read")
         try:
-            model, info = super().from_pretrained(place, output_loading_info=True, **kwargs)
+            loaded: Any = super().from_pretrained(place, output_loading_info=True, **kwargs)
         except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(unreadable(place, kwargs.get("subfolder"), error)) from error
+        model, info = loaded
         for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if names := info[fault]:
                 raise InputError(

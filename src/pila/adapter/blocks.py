@@ -8,6 +8,7 @@ are local (normalisation is over channels only), so a clip may be tiled exactly.
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,16 +31,18 @@ def channels_first(x: Float[Tensor, "b t h w c"]) -> Latent:
 
 
 class Pointwise(nn.Linear):
-    """A 1x1x1 convolution: [b, in, t, h, w] -> [b, out, t, h, w]."""
+    """A 1x1x1 convolution: the same linear map at every place."""
 
     def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+        """[b, in, t, h, w] -> [b, out, t, h, w]."""
         return channels_first(super().forward(channels_last(x)))
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Normalises the channels at every place by themselves; x keeps its shape."""
+    """Normalises the channels at every place by themselves."""
 
     def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+        """[b, c, t, h, w], shape kept."""
         return channels_first(super().forward(channels_last(x)))
 
 
@@ -50,6 +53,7 @@ class SpatialConv(nn.Conv2d):
         super().__init__(channels_in, channels_out, 3, padding=dilation, dilation=dilation)
 
     def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+        """[b, in, t, h, w] -> [b, out, t, h, w]."""
         b, _, t, _, _ = x.shape
         frames = channels_last(x).flatten(0, 1).movedim(-1, 1)
         return super().forward(frames).movedim(1, -1).unflatten(0, (b, t)).movedim(-1, 1)
@@ -64,6 +68,7 @@ class TemporalConv(nn.Conv2d):
         )
 
     def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+        """[b, in, t, h, w] -> [b, out, t, h, w]."""
         h, w = x.shape[-2:]
         tracks = channels_last(x).flatten(2, 3).movedim(-1, 1)
         return super().forward(tracks).movedim(1, -1).unflatten(2, (h, w)).movedim(-1, 1)
@@ -116,6 +121,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Latent, condition: Float[Tensor, "b k"]) -> Latent:
+        """[b, width, t, h, w], shape kept; condition [b, condition_dim]."""
         scale, shift = self.film(F.silu(condition))[:, :, None, None, None].chunk(2, dim=1)
-        hidden = self.conv_in(F.silu(self.norm_in(x) * (1 + scale) + shift))
+        hidden = self.conv_in(F.silu(torch.addcmul(shift, self.norm_in(x), 1 + scale)))
         return x + self.conv_out(F.silu(self.norm_out(hidden)))

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -36,21 +37,21 @@ class SigmaEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * self.num_frequencies, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.inner = nn.Linear(2 * self.num_frequencies, width)
+        self.outer = nn.Linear(width, width)
 
     def forward(self, sigma: Sigma) -> Condition:
+        """[b] -> [b, width]."""
         steps = torch.arange(self.num_frequencies, device=sigma.device, dtype=torch.float32)
         ratio = math.log(self.highest_frequency * 4) / (self.num_frequencies - 1)
         frequency = 0.25 * torch.exp(ratio * steps)  # from a quarter of a period over [0, 1]
         phase = 2 * math.pi * sigma.float().unsqueeze(-1) * frequency
         waves = torch.cat([phase.sin(), phase.cos()], dim=-1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))
+        return self.outer(F.silu(self.inner(waves.to(self.inner.weight.dtype))))
 
 
 class ConditionEncoder(nn.Module):
-    """(text [b, d], sigma [b]) -> c [b, width]."""
+    """Text and noise level, each projected; their sum through one more layer."""
 
     def __init__(self, *, text_dim: int, width: int) -> None:
         super().__init__()
@@ -61,5 +62,6 @@ class ConditionEncoder(nn.Module):
         self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, text: Text, sigma: Sigma) -> Condition:
+        """text [b, text_dim], sigma [b] -> c [b, width]."""
         text = self.norm(text.to(self.text.weight.dtype))
         return self.out(self.text(text) + self.sigma(sigma))

@@ -53,6 +53,7 @@ class Decoder(nn.Module):
     def forward(
         self, bank: BankTensor, condition: Condition, v: Latent, feature: Float[Tensor, "b k t h w"]
     ) -> Latent:
+        """A~ [b, 32, t, h, w], c [b, width], v [b, c, t, h, w] -> dv, shaped as v."""
         dtype = self.stem.weight.dtype
         parts = [bank.to(dtype), v.to(dtype)]
         if self.sees_feature:

@@ -17,7 +17,7 @@ kernels and at full resolution."""
 class Encoder(nn.Module):
     """Residual space-time convolutions at full latent resolution, modulated by the noise level.
 
-    x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w] of unit scale.
+    The feature is normalised, so that the heads that read it start from a known scale.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Encoder(nn.Module):
         self.norm = ChannelNorm(width)
 
     def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b k t h w"]:
+        """x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w]."""
         condition = self.sigma(sigma)
         x = self.stem(x0_hat.to(self.stem.weight.dtype))
         for block in self.blocks:

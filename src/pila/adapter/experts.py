@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -78,6 +79,7 @@ class Experts(nn.Module):
         *,
         return_updates: bool = False,
     ) -> Refinement:
+        """The refined bank, and with `return_updates` every selected expert's own update."""
         b, _, t, h, w = bank.shape
         k = route.indices.shape[1]
         if k == 0:
@@ -109,13 +111,14 @@ class Experts(nn.Module):
         indices: Int[Tensor, "b k"],
     ) -> Float[Tensor, "b n m"]:
         """Gated hidden units [b, t h w, k width] of the selected experts, expert by expert."""
-        k = indices.shape[1]
         z = channels_last(self.stencils(bank, feature).to(self.inner.dtype)).flatten(1, 3)
-        inner = self.inner[indices].transpose(1, 2).flatten(2, 3)  # b channels_in (k 2width)
-        offset = (condition[:, None, None] @ self.condition[indices]).squeeze(2)  # b k 2width
-        offset = (offset + self.bias[indices]).flatten(1, 2).unsqueeze(1)
-        opened = torch.baddbmm(offset, z, inner).unflatten(2, (k, 2, self.width))
-        return (F.silu(opened[..., 0, :]) * opened[..., 1, :]).flatten(2, 3)
+        inner = rearrange(self.inner[indices], "b k i (two w) -> b i (two k w)", two=2)
+        offset = (condition[:, None, None] @ self.condition[indices]).squeeze(2) + self.bias[
+            indices
+        ]
+        offset = rearrange(offset, "b k (two w) -> b 1 (two k w)", two=2)
+        gate, value = torch.baddbmm(offset, z, inner).chunk(2, dim=-1)
+        return F.silu(gate) * value
 
     def stencils(
         self, bank: BankTensor, feature: Float[Tensor, "b d t h w"]

@@ -73,7 +73,7 @@ def isotropic_stress(pressure: Scalar, strain: SymTensor) -> SymTensor:
 
 
 class VelocityHead(nn.Module):
-    """The velocity slot [b, 4, t, h, w] -> the proxy u [b, 2, t, h, w] (Eq. 14).
+    """The velocity slot's scaffold -> the proxy u (Eq. 14).
 
     Without a bias, so that an empty slot reads as rest. It works in the precision of its input:
     the residual loss differentiates what it returns.
@@ -85,11 +85,12 @@ class VelocityHead(nn.Module):
         nn.init.orthogonal_(self.weight)
 
     def forward(self, slot: Float[Tensor, "b 4 t h w"]) -> Vector:
+        """[b, 4, t, h, w] -> [b, 2, t, h, w]."""
         return channels_first(F.linear(channels_last(slot), self.weight.to(slot.dtype)))
 
 
 class Head(nn.Module):
-    """Reads fields [b, out, t, h, w] off the feature and the fields known so far, in float32."""
+    """Reads fields off the feature and the fields known so far."""
 
     def __init__(self, width: int, context_channels: int, channels_out: int) -> None:
         super().__init__()
@@ -100,6 +101,7 @@ class Head(nn.Module):
         self.out = Pointwise(hidden, channels_out)
 
     def forward(self, feature: Feature, *context: AnyField) -> Latent:
+        """Feature [b, width, t, h, w] and context fields -> [b, out, t, h, w], at least float32."""
         known = torch.cat(context, dim=1).to(self.from_context.weight.dtype)
         hidden = self.from_feature(feature) + self.from_context(known)
         return full_precision(self.out(F.silu(hidden)))

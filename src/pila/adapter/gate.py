@@ -11,13 +11,14 @@ Gain = Float[Tensor, " b"]
 
 
 class QuadraticGate(nn.Module):
-    """g = floor + (1 - floor)(1 - sigma)^2, the paper's: full when clean, the floor in pure noise."""
+    """g = floor + (1 - floor)(1 - sigma)^2, the paper's: 1 when clean, the floor in pure noise."""
 
     def __init__(self, floor: float) -> None:
         super().__init__()
         self.floor = floor
 
     def forward(self, sigma: Sigma) -> Gain:
+        """[b] -> [b], float32."""
         return self.floor + (1 - self.floor) * (1 - sigma.float()) ** 2
 
 
@@ -28,6 +29,7 @@ class OpenGate(nn.Module):
         super().__init__()
 
     def forward(self, sigma: Sigma) -> Gain:
+        """[b] -> [b], float32."""
         return torch.ones_like(sigma, dtype=torch.float32)
 
 
@@ -42,6 +44,7 @@ class MidGate(nn.Module):
         self.floor = floor
 
     def forward(self, sigma: Sigma) -> Gain:
+        """[b] -> [b], float32."""
         s = sigma.float()
         return self.floor + (1 - self.floor) * 6.75 * s**2 * (1 - s)
 
@@ -57,6 +60,7 @@ class LearnedGate(nn.Module):
         self.knots = nn.Parameter(torch.zeros(self.num_knots))
 
     def forward(self, sigma: Sigma) -> Gain:
+        """[b] -> [b], float32."""
         place = torch.linspace(0, 1, self.num_knots, device=sigma.device)
         distance = (sigma.float().unsqueeze(-1) - place).abs() * (self.num_knots - 1)
         hat = (1 - distance).clamp(min=0)  # linear interpolation between neighbours

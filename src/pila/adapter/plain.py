@@ -1,7 +1,8 @@
 """The control: a plain residual network with the adapter's inputs, gate and parameter count."""
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable
+from itertools import product
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -21,6 +22,10 @@ from pila.types import Latent, Sigma
 TOLERANCE = 0.02
 """By how much a matched control's parameter count may differ, relatively."""
 
+DEPTHS = range(6, 13)
+"""Blocks of a matched control: about as deep as the adapter's own path."""
+MAX_WIDTH = 1024
+
 
 class PlainAdapter(LatentAdapter):
     """concat[x0_hat, v] -> residual blocks under the condition -> zero-initialised layer -> gate.
@@ -28,8 +33,6 @@ class PlainAdapter(LatentAdapter):
     No bank, router or experts: what it gains is not due to them. It sees x0_hat directly. Labels
     are accepted, so that it can stand wherever a PilaAdapter does, and are not used.
     """
-
-    _skip_layerwise_casting_patterns = ("norm", "gate")
 
     @register_to_config
     def __init__(
@@ -90,37 +93,52 @@ class PlainAdapter(LatentAdapter):
         return flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))
 
     @classmethod
-    def matching(cls, adapter: LatentAdapter) -> Self:
+    def matching(cls, adapter: LatentAdapter) -> "PlainAdapter":
         """A control whose parameter count is within 2 % of the adapter's, and usually far closer.
 
         Depth and width are searched; widths that are multiples of 8 are preferred, being faster.
         """
         target = adapter.num_parameters_total()
-        shared = {
+        shared: dict[str, Any] = {
             name: adapter.config[name]
             for name in ("latent_channels", "text_dim", "gate", "gate_floor", "conv")
         }
+
+        sizes = parameter_counts(cls, shared)
         for multiple in (8, 4, 2, 1):
-            error, sizes = min(
-                (abs(count(cls, shared | sizes) / target - 1), tuple(sizes.items()))
-                for sizes in candidates(multiple)
+            widths = range(multiple, MAX_WIDTH + 1, multiple)
+            width, depth = min(
+                product(widths, DEPTHS), key=lambda pair: abs(sizes(*pair) / target - 1)
             )
+            error = abs(sizes(width, depth) / target - 1)
             if error <= TOLERANCE:
-                return cls(**shared, **dict(sizes))
+                return cls(**shared, hidden_width=width, num_blocks=depth)
         raise InputError(
-            f"no plain adapter comes within {TOLERANCE:.0%} of {target} parameters; "
-            f"the nearest is off by {error:.1%}: choose a wider adapter"
+            f"no plain adapter comes within {TOLERANCE:.0%} of {target} parameters; the nearest, "
+            f"{width} wide and {depth} deep, is off by {error:.1%}: choose another hidden_width"
         )
 
 
-def candidates(multiple: int) -> Iterator[dict[str, int]]:
-    """Depths near that of the adapter's path, and widths up to 512 in steps of `multiple`."""
-    for num_blocks in range(6, 13):
-        for width in range(multiple, 513, multiple):
-            yield {"hidden_width": width, "num_blocks": num_blocks}
+def parameter_counts(
+    cls: type[PlainAdapter], config: dict[str, Any]
+) -> Callable[[int, int], float]:
+    """The count of parameters as a function of width and depth.
 
+    It is quadratic in width and linear in depth, so six small models determine it.
+    """
+    steps = (8, 16, 24)
+    with torch.device("meta"):  # counted, never allocated
+        shallow, deeper = (
+            [cls(**config, hidden_width=w, num_blocks=depth).num_parameters_total() for w in steps]
+            for depth in (1, 2)
+        )
+    per_block = [more - less for more, less in zip(deeper, shallow, strict=True)]
 
-def count(cls: type[PlainAdapter], config: dict[str, Any]) -> int:
-    """Parameters of a configuration, without allocating any."""
-    with torch.device("meta"):
-        return cls(**config).num_parameters_total()
+    def quadratic(values: list[int], width: int) -> float:
+        s = (width - steps[0]) / 8
+        first, second = values[1] - values[0], values[2] - 2 * values[1] + values[0]
+        return values[0] + s * first + s * (s - 1) / 2 * second
+
+    return lambda width, depth: (
+        quadratic(shallow, width) + (depth - 1) * quadratic(per_block, width)
+    )

@@ -54,6 +54,7 @@ class Router(nn.Module):
         self.temperature = temperature
 
     def forward(self, condition: Condition, labels: Labels | None, *, top_k: int) -> Route:
+        """c [b, width], labels [b, 8] or None -> the route over `top_k` experts."""
         logits = self.mlp(condition).float()
         scores = logits if labels is None else logits + self.label_prior * labels  # Eq. 22
         best, indices = scores.topk(check_top_k(top_k), dim=-1)  # Eq. 23

@@ -1,6 +1,8 @@
 """What every test shares: one thread, shapes checked at run time, no display, no hub."""
 
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -29,3 +31,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+TINY_SAMPLING = {"height": 32, "width": 32, "num_frames": 9, "fps": 8, "steps": 2}
+
+
+@pytest.fixture(scope="session")
+def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved Wan repository with tiny random models and sampling values of its own."""
+    from diffusers import WanPipeline
+    from tests.backbones import tiny
+
+    folder = tmp_path_factory.mktemp("wan")
+    WanPipeline(**tiny.components()).save_pretrained(folder)
+    sampling = TINY_SAMPLING | {"guidance_scale": 2.0, "max_sequence_length": 16}
+    (folder / "pila.json").write_text(json.dumps(sampling))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved tiny adapter that fits `wan_folder` and whose correction is not zero."""
+    from tests.backbones import tiny
+
+    from pila.adapter import PilaAdapter
+
+    torch.manual_seed(0)
+    adapter = PilaAdapter(
+        latent_channels=tiny.LATENT_CHANNELS,
+        text_dim=tiny.TEXT_WIDTH,
+        hidden_width=8,
+        encoder_blocks=1,
+        decoder_blocks=1,
+    )
+    torch.nn.init.normal_(adapter.decoder.out.weight, std=0.2)
+    folder = tmp_path_factory.mktemp("adapter")
+    adapter.save_pretrained(folder)
+    return folder

@@ -1,0 +1,196 @@
+"""What the adapter did in one generation: summed up step by step, and drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pila.physics.bank import Category, Slot, readout
+from pila.video import written_whole
+
+LABELLED, ROUTED = "#c2410c", "#64748b"
+MAX_COLUMNS = 9
+
+
+class Recorder:
+    """Receives each corrected step's AdapterOutput and keeps what pictures and figures need.
+
+    Sums and one bank are kept rather than every tensor: at Wan's size fifty steps of features
+    would take gigabytes.
+    """
+
+    def __init__(self, *, first_step: int) -> None:
+        self.first_step = first_step
+        self.frame_rms: list[np.ndarray] = []
+        """Root mean square of the correction in each latent frame, [t] per step."""
+        self.gates: list[float] = []
+        self.weights: list[np.ndarray] = []
+        """Routing weights [8] in `Category` order per step; empty without a router."""
+        self.refined: torch.Tensor | None = None
+        """Refined bank [1, 32, t, h, w] of the last corrected step, where the clip is clearest."""
+        self._energy: torch.Tensor | None = None
+
+    def __call__(self, output: Any) -> None:
+        """Take in one step; of a batch, the first clip."""
+        square = output.correction[:1].detach().float().square().mean(dim=1)[0].cpu()  # [t, h, w]
+        self.frame_rms.append(square.mean(dim=(1, 2)).sqrt().numpy())
+        self._energy = square if self._energy is None else self._energy + square
+        self.gates.append(float(output.gate[0]))
+        if getattr(output, "route", None) is not None:
+            self.weights.append(output.route.weights[0].detach().float().cpu().numpy())
+            self.refined = output.refined[:1].detach().float().cpu()
+
+    @property
+    def steps(self) -> range:
+        """The corrected steps, counted from 1."""
+        return range(self.first_step, self.first_step + len(self.frame_rms))
+
+    @property
+    def correction_rms(self) -> float:
+        """Root mean square of g(sigma) dv over all corrected steps; latents have about 1."""
+        if not self.frame_rms:
+            return 0.0
+        return float(np.sqrt(np.mean(np.square(self.frame_rms))))
+
+    @property
+    def routing(self) -> dict[str, float]:
+        """Mean routing weight per category over the corrected steps."""
+        if not self.weights:
+            return {}
+        return {str(c): float(w) for c, w in zip(Category, np.mean(self.weights, 0), strict=True)}
+
+    @property
+    def where(self) -> np.ndarray:
+        """Root mean square of the correction over steps at each latent cell, [t, h, w]."""
+        assert self._energy is not None, "no step was corrected"
+        return (self._energy / len(self.frame_rms)).sqrt().numpy()
+
+
+def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Path]:
+    """Write the pictures that the record allows and return their paths.
+
+    `routing.png` (weights), `bank.png` (each slot over time), `correction.png` (by step and
+    frame), `where.png` (in the picture).
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    drawn = []
+    if recorder.weights:
+        drawn.append(_save(_routing(recorder, labels), folder / "routing.png"))
+    if recorder.refined is not None:
+        drawn.append(_save(_bank(recorder.refined), folder / "bank.png"))
+    if recorder.frame_rms:
+        drawn.append(_save(_correction(recorder), folder / "correction.png"))
+        drawn.append(_save(_where(recorder.where), folder / "where.png"))
+    return drawn
+
+
+def draw_strip(clips: dict[str, np.ndarray], path: Path, *, count: int = 6) -> Path:
+    """Write one row of `count` frames for each named clip [t, h, w, 3] uint8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    figure, axes = _grid(len(clips), count, cell=1.3)
+    for row, (name, frames) in zip(axes, clips.items(), strict=True):
+        picks = np.linspace(0, len(frames) - 1, count).round().astype(int)
+        for axis, index in zip(row, picks, strict=True):
+            axis.imshow(frames[index])
+        row[0].set_ylabel(name)
+    for axis, index in zip(axes[-1], picks, strict=True):
+        axis.set_xlabel(f"frame {index}", fontsize=7)
+    return _save(figure, path)
+
+
+def _routing(recorder: Recorder, labels: Sequence[str]) -> Any:
+    figure, axis = _figure(6, 3)
+    weights = recorder.routing
+    colours = [LABELLED if name in labels else ROUTED for name in weights]
+    bars = axis.barh(list(weights), list(weights.values()), color=colours)
+    axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlim(0, max(0.05, *weights.values()) * 1.15)
+    axis.set_xlabel("routing weight, mean over the corrected steps")
+    axis.set_title("Experts" + (" (named by the prompt: orange)" if labels else ""), fontsize=10)
+    return figure
+
+
+def _bank(bank: torch.Tensor) -> Any:
+    times = _columns(bank.shape[2])
+    figure, axes = _grid(len(Slot), len(times), cell=0.9)
+    for row, slot in zip(axes, Slot, strict=True):
+        field = readout(slot, bank[:, slot.channels])[0]  # canonical [c, t, h, w]
+        # Scalars keep their sign; of vectors and tensors the magnitude is drawn.
+        values = (field[0] if field.shape[0] == 1 else field.norm(dim=0)).numpy()
+        low, high = values.min(), values.max()
+        for axis, t in zip(row, times, strict=True):
+            axis.imshow(values[t], vmin=low, vmax=high, cmap="viridis")
+        row[0].set_ylabel(slot, rotation=0, ha="right", va="center", fontsize=8)
+        row[-1].yaxis.set_label_position("right")
+        row[-1].set_ylabel(f"{low:.2g}\nto {high:.2g}", rotation=0, ha="left", fontsize=6)
+    for axis, t in zip(axes[-1], times, strict=True):
+        axis.set_xlabel(f"t = {t}", fontsize=7)
+    figure.suptitle(
+        "Bank after the experts, last corrected step (proxies, latent units)", fontsize=9
+    )
+    return figure
+
+
+def _correction(recorder: Recorder) -> Any:
+    figure, (heat, line) = _figure(7, 4.5, rows=2)
+    by_frame = np.stack(recorder.frame_rms)  # [steps, t]
+    first, last = recorder.steps[0], recorder.steps[-1]
+    extent = (first - 0.5, last + 0.5, -0.5, by_frame.shape[1] - 0.5)
+    picture = heat.imshow(by_frame.T, aspect="auto", origin="lower", extent=extent, cmap="magma")
+    figure.colorbar(picture, ax=heat, label="RMS of the correction")
+    heat.set_ylabel("latent frame")
+    heat.set_title("Where the correction acts, by step and frame", fontsize=10)
+    line.plot(recorder.steps, np.sqrt(np.mean(by_frame**2, axis=1)), marker=".", label="correction")
+    line.plot(recorder.steps, recorder.gates, linestyle="--", label="gate g(sigma)")
+    line.set_xlabel("denoising step (noise to clean)")
+    line.set_ylim(bottom=0)
+    line.legend(fontsize=8)
+    return figure
+
+
+def _where(where: np.ndarray) -> Any:
+    times = _columns(where.shape[0])
+    figure, axes = _grid(1, len(times), cell=1.2)
+    for axis, t in zip(axes[0], times, strict=True):
+        axis.imshow(where[t], vmin=0, vmax=where.max() or 1, cmap="magma")
+        axis.set_xlabel(f"t = {t}", fontsize=7)
+    figure.suptitle("Where the correction acts in the picture, over all steps", fontsize=9)
+    return figure
+
+
+def _columns(count: int) -> list[int]:
+    picks = np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int)
+    return [int(t) for t in picks]
+
+
+def _figure(width: float, height: float, *, rows: int = 1) -> tuple[Any, Any]:
+    # The object interface draws without a display, and leaves pyplot's global state alone.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, 1)
+
+
+def _grid(rows: int, columns: int, *, cell: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(columns * cell + 1.4, rows * cell + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    return figure, axes
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with written_whole(path) as part:
+        figure.savefig(part, format="png", dpi=130)
+    return path

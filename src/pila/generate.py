@@ -1,0 +1,241 @@
+"""From a prompt to files: the frozen and the corrected clip from the same noise, and a report."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pila.backbones.embedded import EMBEDDED_MODEL, load_pipeline
+from pila.errors import InputError
+from pila.labels.parser import Parse, make_parser
+from pila.plan import Plan, prepare
+from pila.request import GenerateRequest
+from pila.video import side_by_side, write_video
+
+if TYPE_CHECKING:
+    from pila.explain import Recorder
+
+logger = logging.getLogger(__name__)
+
+FROZEN, CORRECTED = "frozen", "PILA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was done; `asdict` of it is what --json prints."""
+
+    prompt: str
+    refined_prompt: str
+    parser: str
+    categories: list[str]
+    evidence: dict[str, list[str]]
+    note: str
+    """The parser's: the language model's name, or why another parser answered."""
+    routing: dict[str, float]
+    """Mean routing weight per category."""
+    correction_rms: float
+    """Root mean square of g(sigma) dv over the corrected steps; latents have about 1."""
+    scene: str | None
+    """The simulated scene that the prompt asks for, if any."""
+    laws: dict[str, dict[str, float]]
+    """Law errors of each clip, where a simulated scene was recognised; 0 is perfect physics."""
+    files: dict[str, Any]
+    settings: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def generate(request: GenerateRequest) -> Report:
+    """Do what a request asks: parse, load, sample, measure, write.
+
+    Files appear whole or not at all, and none before all clips of the request are sampled.
+
+    Raises:
+        InputError: something about the request, the model or the place to write to is wrong.
+        FloatingPointError: the model's or the adapter's output is not finite.
+    """
+    from pila.explain import Recorder
+
+    plan = prepare(request)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "parse"):
+        parse = _parse(plan)
+    with _timed(seconds, "load"):
+        pipeline = _load(request)
+    recorder = Recorder(first_step=plan.window[0] if plan.window else 1)
+
+    corrects = pipeline.adapter is not None and request.adapter_scale != 0
+    clips: dict[str, np.ndarray] = {}
+    with _progress(plan.sampling.steps * (1 + request.compare)) as advance:
+        if request.compare or not corrects:
+            with _timed(seconds, FROZEN):
+                clips[FROZEN] = _sample(pipeline, plan, adapter_scale=0.0, advance=advance)
+        if corrects:
+            with _timed(seconds, CORRECTED):
+                clips[CORRECTED] = _sample(
+                    pipeline,
+                    plan,
+                    adapter_scale=request.adapter_scale,
+                    labels=[str(c) for c in parse.categories] or None,
+                    record=recorder,
+                    advance=advance,
+                )
+        elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
+            clips[CORRECTED] = clips[FROZEN]
+
+    scene, laws = _laws(plan, clips)
+    with _timed(seconds, "write"):
+        written = _write(plan, clips, recorder, parse)
+    settings = asdict(plan.sampling) | {
+        "model": request.model,
+        "adapter": request.adapter,
+        "seed": request.seed,
+        "negative_prompt": request.negative_prompt,
+        "adapter_scale": request.adapter_scale,
+        "step_window": list(plan.window) if plan.window else None,
+        "top_k": request.top_k,
+        "reference": request.reference,
+        "device": str(pipeline._execution_device),
+        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "offload": request.offload,
+    }
+    return Report(
+        prompt=plan.prompt,
+        **parse.to_dict(),
+        routing=recorder.routing,
+        correction_rms=recorder.correction_rms,
+        scene=scene,
+        laws=laws,
+        files=written,
+        settings=settings,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+    )
+
+
+def _parse(plan: Plan) -> Parse:
+    if plan.labels is None:
+        return make_parser(plan.request.parser)(plan.prompt)
+    return Parse(refined_prompt=plan.prompt, categories=plan.labels, evidence={}, parser="given")
+
+
+def _load(request: GenerateRequest) -> Any:
+    import torch
+
+    _quiet()
+    return load_pipeline(
+        request.model,
+        request.adapter,
+        device=request.device,
+        dtype=None if request.dtype == "auto" else getattr(torch, request.dtype),
+        offload=request.offload,
+    )
+
+
+def _quiet() -> None:
+    """One progress bar is enough: silence those of loading, and notes on expected things."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+
+
+def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np.ndarray:
+    """Frames [t, h, w, 3] uint8; every call starts from the same noise."""
+    import torch
+
+    request, sampling = plan.request, plan.sampling
+    if correction["adapter_scale"] != 0:
+        correction |= {
+            "step_window": plan.window,
+            "top_k": request.top_k,
+            "reference": request.reference,
+        }
+
+    def step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        advance()
+        return tensors
+
+    pipeline.set_progress_bar_config(disable=True)
+    try:
+        frames = pipeline(
+            prompt=plan.prompt,
+            negative_prompt=request.negative_prompt,
+            height=sampling.height,
+            width=sampling.width,
+            num_frames=sampling.num_frames,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance_scale,
+            max_sequence_length=sampling.max_sequence_length,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            callback_on_step_end=step_end,
+            output_type="np",
+            **correction,
+        ).frames[0]
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"the device's memory is too small for {sampling.num_frames} frames of "
+            f"{sampling.width} x {sampling.height}; try --offload model, or a smaller clip"
+        ) from None
+    return (frames.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _laws(plan: Plan, clips: dict[str, np.ndarray]) -> tuple[str | None, dict[str, Any]]:
+    """The simulated scene asked for, and each clip's law errors; none for other models."""
+    from pila.world import measure, recognise_scene
+
+    if plan.folder != EMBEDDED_MODEL:
+        return None, {}
+    scene = recognise_scene(plan.prompt)
+    if scene is None:
+        return None, {}
+    try:
+        return scene, {name: measure(scene, frames) for name, frames in clips.items()}
+    except InputError as error:  # the clip was asked for in a size that cannot be measured
+        logger.warning("laws of %s not measured: %s", scene, error)
+        return scene, {}
+
+
+def _write(
+    plan: Plan, clips: dict[str, np.ndarray], recorder: "Recorder", parse: Parse
+) -> dict[str, Any]:
+    from pila import explain
+
+    files, fps = plan.files, plan.sampling.fps
+    result = clips.get(CORRECTED, clips.get(FROZEN))
+    assert result is not None, "nothing was sampled"
+    written: dict[str, Any] = {"output": str(files.output)}
+    if files.frozen and files.comparison:
+        both = side_by_side([clips[FROZEN], clips[CORRECTED]], [FROZEN, CORRECTED])
+        write_video(files.frozen, clips[FROZEN], fps=fps)
+        write_video(files.comparison, both, fps=fps)
+        written |= {"frozen": str(files.frozen), "comparison": str(files.comparison)}
+    if files.explain:
+        labels = [str(c) for c in parse.categories]
+        pictures = explain.draw(recorder, files.explain, labels=labels)
+        if len(clips) > 1:
+            pictures.append(explain.draw_strip(clips, files.explain / "strip.png"))
+        written["explain"] = [str(p) for p in pictures]
+    write_video(files.output, result, fps=fps)
+    return written
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """One bar over all denoising steps, on a terminal only."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="denoising", unit="step", disable=not sys.stderr.isatty()) as bar:
+        yield bar.update

@@ -1,0 +1,261 @@
+"""A request, checked in full before anything is loaded, and what follows from it."""
+
+import math
+import os
+import re
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pila.backbones.embedded import find_model
+from pila.backbones.repository import check_wan_repository, read_json
+from pila.errors import InputError
+from pila.labels.parser import check_prompt, parse_categories
+from pila.physics.bank import Category
+from pila.request import GenerateRequest
+
+MAX_STEPS = 1_000
+"""Training's own number of noise levels; more steps repeat them."""
+MIN_LATENT_SIDE = 3
+"""Cells that second-order differences need along each axis."""
+
+WAN_SAMPLING: dict[str, Any] = {
+    "height": 480,
+    "width": 832,
+    "num_frames": 81,
+    "fps": 16,
+    "steps": 50,
+    "guidance_scale": 5.0,
+    "max_sequence_length": 512,
+}
+"""What Wan 2.1's authors sample with; a model's own `pila.json` overrules it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Sampling values in force: the request's, else the model's."""
+
+    height: int
+    width: int
+    num_frames: int
+    fps: float
+    steps: int
+    guidance_scale: float
+    max_sequence_length: int
+
+    @classmethod
+    def of(cls, request: GenerateRequest, model: dict[str, Any]) -> "Sampling":
+        """The request's values, then those of the model's `pila.json`, then Wan 2.1's own."""
+        chosen = {f.name: getattr(request, f.name, None) for f in fields(cls)}
+        known = {f.name: model[f.name] for f in fields(cls) if f.name in model}
+        return cls(**WAN_SAMPLING | known | {k: v for k, v in chosen.items() if v is not None})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What a model's configs say about the sizes that it takes; Wan 2.1's by default."""
+
+    spatial: int = 8
+    temporal: int = 4
+    patch: tuple[int, int, int] = (1, 2, 2)
+    max_positions: int = 1024
+
+    @classmethod
+    def of(cls, vae: dict[str, Any], transformer: dict[str, Any]) -> "Grid":
+        """From the `config.json` of a Wan VAE and a Wan transformer."""
+        patch_t, patch_h, patch_w = transformer.get("patch_size") or cls().patch
+        return cls(
+            spatial=vae.get("scale_factor_spatial") or cls().spatial,
+            temporal=vae.get("scale_factor_temporal") or cls().temporal,
+            patch=(patch_t, patch_h, patch_w),
+            max_positions=transformer.get("rope_max_seq_len") or cls().max_positions,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Where results go; None where nothing is written."""
+
+    output: Path
+    frozen: Path | None
+    comparison: Path | None
+    explain: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A request that has passed every check."""
+
+    request: GenerateRequest
+    prompt: str
+    folder: Path
+    sampling: Sampling
+    window: tuple[int, int] | None
+    labels: tuple[Category, ...] | None
+    """What the user named; None leaves it to the parser."""
+    files: Files
+
+
+def prepare(request: GenerateRequest) -> Plan:
+    """Check all of a request that can be checked without loading a model.
+
+    Raises:
+        InputError: names the value, its bound and a remedy.
+    """
+    prompt = check_prompt(request.prompt)
+    check_numbers(request)
+    labels = None if request.labels is None else check_labels(request.labels)
+    files = plan_files(request)
+
+    folder = find_model(request.model)
+    index = check_wan_repository(folder)
+    if "ImageToVideo" in index["_class_name"]:
+        raise InputError(
+            f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
+            "use pila.PilaWanImageToVideoPipeline, or a text-to-video model"
+        )
+    own = folder / "pila.json"
+    sampling = Sampling.of(request, read_json(own) if own.is_file() else {})
+    denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
+    check_sizes(
+        sampling,
+        Grid.of(
+            read_json(folder / "vae" / "config.json"), read_json(folder / denoiser / "config.json")
+        ),
+    )
+    return Plan(
+        request=request,
+        prompt=prompt,
+        folder=folder,
+        sampling=sampling,
+        window=check_window(request.step_window, steps=sampling.steps),
+        labels=labels,
+        files=files,
+    )
+
+
+def check_labels(labels: str) -> tuple[Category, ...]:
+    """Categories from a comma-separated list; `none` is the empty tuple, for no prior.
+
+    Raises:
+        InputError: an unknown category, with the nearest known one.
+    """
+    return () if labels.strip().lower() == "none" else parse_categories(labels)
+
+
+def check_window(window: str | None, *, steps: int) -> tuple[int, int] | None:
+    """First and last step of a window written as 1-50.
+
+    Raises:
+        InputError: not of that form, or outside 1..steps.
+    """
+    if window is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,6})\s*-\s*(\d{1,6})\s*", window)
+    if not found:
+        raise InputError(f"step_window is {window!r}; write first-last, such as 1-{steps}")
+    first, last = int(found[1]), int(found[2])
+    if not 1 <= first <= last <= steps:
+        raise InputError(
+            f"step_window is {first}-{last}, but the steps run from 1 to {steps}; "
+            f"use first <= last within 1-{steps}"
+        )
+    return first, last
+
+
+def check_numbers(request: GenerateRequest) -> None:
+    """Refuse numbers that no model could take.
+
+    Raises:
+        InputError: names the value, its bound and a remedy.
+    """
+    if request.top_k is not None and not 0 <= request.top_k <= len(Category):
+        raise InputError(f"top_k is {request.top_k}; there are 8 experts, so use 0 to 8")
+    if not 0 <= request.seed < 2**63:
+        raise InputError(f"seed is {request.seed}; use 0 to 2**63 - 1")
+    if not math.isfinite(request.adapter_scale):
+        raise InputError(f"adapter_scale is {request.adapter_scale}; use a finite number")
+    guidance = request.guidance_scale
+    if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
+        raise InputError(f"guidance_scale is {guidance}; use 0 or more (1 is no guidance)")
+    if request.steps is not None and not 1 <= request.steps <= MAX_STEPS:
+        raise InputError(f"steps is {request.steps}; use 1 to {MAX_STEPS}")
+    if request.adapter == "none" and (request.compare or request.explain):
+        option = "--compare" if request.compare else "--explain"
+        raise InputError(f"{option} needs a correction, but --adapter is none; name an adapter")
+
+
+def check_sizes(sampling: Sampling, grid: Grid) -> None:
+    """Refuse sizes that the VAE and the transformer's patches do not divide, or cannot reach.
+
+    Raises:
+        InputError: names the value, its bound and the nearest value that fits.
+    """
+    for name, side, patch in (
+        ("height", sampling.height, grid.patch[1]),
+        ("width", sampling.width, grid.patch[2]),
+    ):
+        unit = math.lcm(grid.spatial * patch, 16)  # 16: diffusers' Wan pipelines insist on it
+        least = unit * math.ceil(MIN_LATENT_SIDE * grid.spatial / unit)
+        most = unit * (grid.max_positions * patch * grid.spatial // unit)
+        if side % unit or not least <= side <= most:
+            near = min(max(least, round(side / unit) * unit), most)
+            raise InputError(
+                f"{name} is {side}; it must be a multiple of {unit} (VAE {grid.spatial}x, "
+                f"patch {patch}) from {least} to {most}: try {near}"
+            )
+    unit = grid.temporal
+    least = unit * (MIN_LATENT_SIDE - 1) + 1
+    most = unit * (grid.max_positions * grid.patch[0] - 1) + 1
+    frames = sampling.num_frames
+    if frames % unit != 1 % unit or not least <= frames <= most:
+        near = min(max(least, (frames - 1) // unit * unit + 1), most)
+        raise InputError(
+            f"num_frames is {frames}; it must be {unit} n + 1 from {least} to {most}: try {near}"
+        )
+
+
+def plan_files(request: GenerateRequest) -> Files:
+    """Every path that the request will write, after a trial that each place can be written.
+
+    Raises:
+        InputError: an extension that is not written, or a place that cannot be.
+    """
+    output = request.output
+    if output.suffix.lower() != ".mp4":
+        ending = f"ends in {output.suffix!r}" if output.suffix else "has no ending"
+        raise InputError(f"--output {output} {ending}; clips are written as .mp4")
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder; name a file in it, such as out.mp4")
+    check_writable(output.parent)
+    if request.explain is not None:
+        check_writable(request.explain)
+    beside = request.compare
+    return Files(
+        output=output,
+        frozen=output.with_stem(f"{output.stem}-frozen") if beside else None,
+        comparison=output.with_stem(f"{output.stem}-compare") if beside else None,
+        explain=request.explain,
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which, or in whose nearest existing parent, no file can be made.
+
+    Raises:
+        InputError: names the place and the reason.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{folder} cannot be written: {place} is a file; choose another folder")
+    try:
+        handle, trial = tempfile.mkstemp(prefix=".pila-trial-", dir=place)
+        os.close(handle)
+        Path(trial).unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror} in {place}); choose another folder"
+        ) from error

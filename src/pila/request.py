@@ -1,0 +1,64 @@
+"""What `pila generate` can be asked for. Light, since every start of the command reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+ParserName = Literal["auto", "offline", "llm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """Generate a clip from a prompt, its physics corrected by an adapter.
+
+    Sizes, steps and guidance default to the model's own.
+    """
+
+    prompt: Positional[str]
+    """What the clip shows."""
+    model: str = "embedded"
+    """embedded, a folder with a diffusers Wan repository, or a hub id (owner/name)."""
+    adapter: str = "embedded"
+    """embedded, a folder, a hub id, or none for the frozen generator alone."""
+    output: Path = Path("out.mp4")
+    """Where the clip goes; with --compare its neighbours -frozen.mp4 and -compare.mp4 too."""
+    seed: int = 0
+    """Seed of the noise; the same one is used for the frozen and the corrected clip."""
+    steps: int | None = None
+    """Denoising steps."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance; 1 is none."""
+    height: int | None = None
+    """Pixels."""
+    width: int | None = None
+    """Pixels."""
+    num_frames: int | None = None
+    """Frames, 4 n + 1."""
+    negative_prompt: str | None = None
+    """What guidance leads away from."""
+    adapter_scale: float = 1.0
+    """Factor on the correction; 0 is the frozen generator."""
+    step_window: str | None = None
+    """First and last denoising step to correct, such as 1-50; all by default."""
+    top_k: int | None = None
+    """Number of routed experts, 0 to 8; the adapter's own by default."""
+    labels: str | None = None
+    """Categories, separated by commas, in place of the parser's; none for no prior."""
+    parser: ParserName = "auto"
+    """Who finds the prompt's categories; auto asks the LLM where one is configured."""
+    reference: Literal["guided", "cond"] = "guided"
+    """The velocity that the adapter reads: after guidance, or of the conditional pass alone."""
+    compare: bool = False
+    """Also write the frozen generator's clip from the same noise, and both beside each other."""
+    explain: Path | None = None
+    """Folder for pictures of the routing, the bank and where the correction acts."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps ..."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the denoiser; auto is bfloat16 on CUDA and float32 elsewhere."""
+    offload: Literal["none", "model", "group", "sequential"] = "none"
+    """Keep what is not at work in main memory; needs CUDA."""

@@ -1,0 +1,234 @@
+"""Help of every command, and bad input: exit code 2, one line, no file left."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.backbones import tiny
+
+from pila.cli import run
+from pila.video import write_video
+
+PROMPT = "a red ball falls"
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ([], "generate label world train"),
+        (
+            ["generate"],
+            "--model --adapter --output --seed --steps --guidance-scale --height --width "
+            "--num-frames --negative-prompt --adapter-scale --step-window --top-k --labels "
+            "--parser --reference --compare --explain --json --device --dtype --offload",
+        ),
+        (["label"], "--parser --json"),
+        (["world"], "make measure"),
+        (["world", "make"], "--scene --categories --clips --out --violations --seed"),
+        (["world", "measure"], "--scene --json"),
+        (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help(command, options, capsys):
+    with pytest.raises(SystemExit) as end:
+        run([*command, "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert [o for o in options.split() if o not in printed] == []
+
+
+def test_entry_point():
+    pila = Path(sys.executable).parent / "pila"
+    done = subprocess.run([pila, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pila 0.")
+
+
+@pytest.mark.parametrize("args", [["genrate", PROMPT], ["generate", PROMPT, "--stepz", "3"], []])
+def test_typos_exit_2(args, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(args)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def refused(tmp_path, wan_folder, adapter_folder, capsys, monkeypatch):
+    """Run `pila generate` with a tiny model and hold the refusal to the house's rules."""
+    monkeypatch.setattr("diffusers.ModelMixin.from_pretrained", _not_reached)
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", _not_reached)
+    place = tmp_path / "results"
+    place.mkdir()
+
+    def refuse(*options, prompt=PROMPT):
+        given = dict(zip(options[::2], options[1::2], strict=False))
+        defaults = {
+            "--model": str(wan_folder),
+            "--adapter": str(adapter_folder),
+            "--output": str(place / "clip.mp4"),
+            "--device": "cpu",
+        }
+        args = [a for k, v in defaults.items() if k not in given for a in (k, v)]
+        code = run(["generate", prompt, *options, *args])
+        printed = capsys.readouterr()
+        assert code == 2
+        assert printed.out == ""
+        assert printed.err.startswith("error: ")
+        assert printed.err.count("\n") == 1
+        assert list(place.iterdir()) == []
+        return printed.err
+
+    return refuse
+
+
+def _not_reached(*args, **kwargs):
+    raise AssertionError("a model was loaded before the input was checked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels", "rigid_boody"], "did you mean rigid_body"),
+        (["--top-k", "9"], "top_k is 9"),
+        (["--top-k", "-1"], "top_k is -1"),
+        (["--height", "40"], "height is 40; it must be a multiple of 16"),
+        (["--width", "0"], "width is 0"),
+        (["--height", "99984"], "height is 99984"),
+        (["--num-frames", "12"], "it must be 4 n + 1 from 9 to 125: try 9"),
+        (["--num-frames", "1"], "num_frames is 1"),
+        (["--step-window", "1-3"], "the steps run from 1 to 2"),
+        (["--step-window", "5-2", "--steps", "8"], "the steps run from 1 to 8"),
+        (["--step-window", "all"], "write first-last"),
+        (["--steps", "0"], "steps is 0; use 1 to 1000"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--guidance-scale", "nan"], "guidance_scale is nan"),
+        (["--adapter-scale", "inf"], "adapter_scale is inf"),
+        (["--adapter", "none", "--compare"], "--compare needs a correction"),
+        (["--device", "abacus"], "device"),
+        (["--device", "cuda:63"], "cuda:63"),
+        (["--offload", "group"], "offload"),
+        (["--parser", "llm"], "model"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--model", "no-such-owner/no-such-model"], "no-such-owner/no-such-model"),
+        (["--adapter", "/nowhere/adapter"], "/nowhere/adapter"),
+        (["--output", "clip.avi"], "clips are written as .mp4"),
+        (["--output", "clip"], "has no ending"),
+        (["--output", "/proc/none/clip.mp4"], "cannot be written"),
+        (["--output", "/dev/null/clip.mp4"], "is a file"),
+        (["--explain", "/proc/none"], "cannot be written"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options(refused, options, message, monkeypatch):
+    for name in ("PILA_LLM_MODEL", "OPENAI_MODEL", "PILA_LLM_BASE_URL", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert message in refused(*options)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("", "empty"), (" \n", "empty"), ("x" * 10_000, "10,000 characters")]
+)
+def test_bad_prompts(refused, prompt, message):
+    assert message in refused(prompt=prompt)
+
+
+def test_output_that_is_a_folder(refused, tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    assert "is a folder" in refused("--output", str(tmp_path / "folder.mp4"))
+
+
+def _truncate(folder):
+    path = folder / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _pickle(folder):
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))
+
+
+def _garble_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+BREAKS = [(_truncate, "complete"), (_pickle, "pickle"), (_garble_config, "JSON")]
+
+
+@pytest.mark.parametrize(("damage", "message"), BREAKS)
+def test_broken_adapter(refused, adapter_folder, tmp_path, damage, message):
+    broken = shutil.copytree(adapter_folder, tmp_path / "adapter")
+    damage(broken)
+    assert message in refused("--adapter", str(broken))
+
+
+@pytest.mark.parametrize(("damage", "message"), BREAKS)
+def test_broken_model(refused, wan_folder, tmp_path, damage, message):
+    broken = shutil.copytree(wan_folder, tmp_path / "model")
+    damage(broken / "transformer")
+    assert message in refused("--model", str(broken))
+
+
+def test_model_without_index(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "model_index.json" in refused("--model", str(tmp_path / "empty"))
+
+
+def test_unfit_adapter(refused, tmp_path):
+    from pila.adapter import PilaAdapter
+
+    torch.manual_seed(0)
+    PilaAdapter(text_dim=48, hidden_width=8, encoder_blocks=1).save_pretrained(tmp_path / "wide")
+    message = refused("--adapter", str(tmp_path / "wide"))
+    assert "text_dim is 48" in message
+    assert str(tiny.TEXT_WIDTH) in message
+
+
+def test_label(capsys):
+    assert run(["label", "two steel balls collide", "--parser", "offline", "--json"]) == 0
+    parse = json.loads(capsys.readouterr().out)
+    assert "collision" in parse["categories"]
+    assert parse["parser"] == "offline"
+    assert run(["label", "two steel balls collide", "--parser", "offline"]) == 0
+    assert "category    collision" in capsys.readouterr().out
+    assert run(["label", ""]) == 2
+
+
+def test_world_measure(tmp_path, capsys):
+    from pila.world import simulate
+
+    write_video(tmp_path / "true.mp4", simulate("thrown_ball", 0).frames, fps=16)
+    assert run(["world", "measure", str(tmp_path / "true.mp4"), "--scene", "thrown_ball"]) == 0
+    capsys.readouterr()
+    args = ["world", "measure", str(tmp_path / "true.mp4"), "--scene", "thrown_ball", "--json"]
+    assert run(args) == 0
+    laws = json.loads(capsys.readouterr().out)["laws"]
+    assert laws
+    assert max(laws.values()) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["{}/none.mp4", "--scene", "thrown_ball"], "is not a file"),
+        (["{}/short.mp4", "--scene", "thrown_ball"], "frames"),
+        (["{}/short.mp4", "--scene", "thrown_bal"], "did you mean 'thrown_ball'"),
+    ],
+)
+def test_world_measure_refuses(tmp_path, capsys, args, message):
+    write_video(tmp_path / "short.mp4", np.zeros((3, 32, 32, 3), np.uint8), fps=16)
+    assert run(["world", "measure", *(a.format(tmp_path) for a in args)]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_train_refuses(tmp_path, capsys):
+    assert run(["train", "embeded", "--output", str(tmp_path / "run")]) == 2
+    assert "embeded" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ AMPLE = 2.5
 MOST = 3
 _SUBJECTS = 2
 _SUBJECT_REACH = 8
-_OBJECT_REACH = 4
+_OBJECT_REACH = 6
 
 
 class OfflineParser:
@@ -107,9 +107,11 @@ def _acting(rule: Rule, sentence: Sequence[Match], lexicon: Lexicon) -> tuple[Ma
     for action in (m for m in sentence if m.concepts & rule.actions):
         things = [m for m in sentence if m is not action and m.concepts & lexicon.things]
         before = [m for m in things if 0 < action.first - m.last <= _SUBJECT_REACH]
-        after = [m for m in things if 0 < m.first - action.last <= _OBJECT_REACH]
-        candidates = before[-1:] if rule.subject_only else before[-_SUBJECTS:] + after[:1]
-        for thing in candidates:
+        after = [m for m in things if 0 < m.first - action.last <= _OBJECT_REACH][:1]
+        if before and "quantity" in before[-1].concepts:
+            continue  # a temperature drops, a pressure rises: no body moves
+        sides = {"subject": before[-1:], "object": after, "acts": before[-_SUBJECTS:] + after}
+        for thing in sides[rule.side]:
             if thing.concepts & rule.things:
                 return thing, action
     return None

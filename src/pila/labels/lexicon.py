@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from pila.physics.bank import Category
 
@@ -35,6 +36,7 @@ _FILLERS = frozenset(
         "those",
     ]
 )
+_PARTICLES = frozenset(["into", "onto", "on", "off", "over", "down", "up", "away", "out"])
 _ABSTRACT_REACH = 2
 """How many words lie at most between "heart" and the "melts" that is only said of it."""
 
@@ -46,7 +48,7 @@ class Rule:
     everywhere: tuple[frozenset[str], ...]
     things: frozenset[str]
     actions: frozenset[str]
-    subject_only: bool
+    side: Literal["acts", "subject", "object"]
     absent: frozenset[str]
     gives: Mapping[Category, float]
 
@@ -159,16 +161,29 @@ def load_lexicon() -> Lexicon:
             if words:
                 key = tuple(stem(word, irregular) for word in words)
                 terms.setdefault(key, set()).add(name)
+    things = frozenset(n for n, concept in raw["concept"].items() if concept.get("thing"))
+    _inherit(terms, things)
     known = set(raw["concept"])
     rules = tuple(_rule(entry, known) for entry in raw["rule"])
     return Lexicon(
         terms={key: frozenset(names) for key, names in terms.items()},
         longest=max(map(len, terms)),
         gives={name: _points(concept.get("gives", {})) for name, concept in raw["concept"].items()},
-        things=frozenset(n for n, concept in raw["concept"].items() if concept.get("thing")),
+        things=things,
         rules=rules,
         irregular=irregular,
     )
+
+
+def _inherit(terms: dict[tuple[str, ...], set[str]], things: frozenset[str]) -> None:
+    """A compound is also what its head is (an iron rod a rod); a phrasal verb also its verb."""
+    for key, names in terms.items():
+        if len(key) < 2 or names & {"idiom", "style"}:
+            continue
+        if names & things:
+            names |= terms.get(key[-1:], set()) & things
+        elif len(key) == 2 and key[1] in _PARTICLES:
+            names |= terms.get(key[:1], set()) - things
 
 
 def _points(raw: Mapping[str, float]) -> dict[Category, float]:
@@ -177,13 +192,14 @@ def _points(raw: Mapping[str, float]) -> dict[Category, float]:
 
 def _rule(entry: Mapping, known: set[str]) -> Rule:
     everywhere = tuple(frozenset(text.split("|")) for text in entry.get("all", ()))
-    pair = entry.get("acts") or entry.get("subject") or ("", "")
-    things, actions = (frozenset(text.split("|")) for text in pair)
+    sides: tuple[Literal["subject", "object"], ...] = ("subject", "object")
+    side = next((name for name in sides if name in entry), "acts")
+    things, actions = (frozenset(text.split("|")) for text in entry.get(side, ("", "")))
     rule = Rule(
         everywhere=everywhere,
         things=things - {""},
         actions=actions - {""},
-        subject_only="subject" in entry,
+        side=side,
         absent=frozenset(entry.get("none", ())),
         gives=_points(entry["gives"]),
     )

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 import torch
-from pila.adapter import PilaAdapter
-
 from tests.backbones import tiny
+
+from pila.adapter import PilaAdapter
 
 
 def small_adapter(**config: Any) -> PilaAdapter:

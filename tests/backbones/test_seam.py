@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 import torch
-from pila.backbones.seam import ConditionalVelocity, velocity_correction
-
 from tests.backbones import tiny
+
+from pila.backbones.seam import ConditionalVelocity, velocity_correction
 
 SHAPE = (2, 16, 3, 4, 4)
 

@@ -71,11 +71,12 @@ def load_pipeline(
     index = check_wan_repository(folder)
     attached: Any = adapter
     config: Any = adapter
+    adapter_class: Any = None
     if adapter is None or isinstance(adapter, str | Path):
         attached = config = find_adapter(adapter, revision=revision)
     if isinstance(attached, Path):
         config = check_model_folder(attached)
-        _adapter_class(config)
+        adapter_class = _adapter_class(config)
     if config is not None:
         for name in ("transformer", "transformer_2"):
             if (index.get(name) or [None])[0] is not None:
@@ -85,14 +86,14 @@ def load_pipeline(
 
     if dtype is None:
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
-    if isinstance(attached, Path):
-        attached = _adapter_class(config).from_pretrained(attached, use_safetensors=True)
+    if adapter_class is not None:
+        attached = adapter_class.from_pretrained(attached, use_safetensors=True)
     if isinstance(attached, torch.nn.Module):
         attached.eval()
     pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
         folder,
         adapter=attached,
-        torch_dtype={"default": dtype, "vae": torch.float32},
+        dtype={"default": dtype, "vae": torch.float32},
         use_safetensors=True,
     )
     _place(pipeline, place, offload)

@@ -37,9 +37,7 @@ class Solution:
 
     def on_grid(self, n: int) -> tuple[Calculus, dict[Slot, Tensor]]:
         """The operators and canonical fields on n points per axis."""
-        t, y, x = torch.meshgrid(
-            *(torch.linspace(*BOX[axis], n) for axis in "tyx"), indexing="ij"
-        )
+        t, y, x = torch.meshgrid(*(torch.linspace(*BOX[axis], n) for axis in "tyx"), indexing="ij")
         steps = {f"d{axis}": (end - start) / (n - 1) for axis, (start, end) in BOX.items()}
         return Calculus(**steps), {
             Slot(slot): field[None] for slot, field in self.solve(x, y, t).items()
@@ -232,7 +230,7 @@ def smooth(x: Tensor, y: Tensor, t: Tensor) -> Fields:
     scalar = 2 + (x + 2 * y - t).sin() * (1 + y.cos() / 2)
     vector = stacked(scalar * x.cos(), scalar * y.sin())
     slots = ("pressure", "density", "temperature", "phase")
-    return {s: scalar[None] for s in slots} | {"velocity": vector, "impulse": vector}
+    return dict.fromkeys(slots, scalar[None]) | {"velocity": vector, "impulse": vector}
 
 
 @solves("support_gating", exact=True)

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from tests.physics.solutions import SOLUTIONS, K, Solution
 from torch import Tensor
 
 from pila.physics import (
@@ -20,7 +21,6 @@ from pila.physics import (
     residual,
     residual_loss,
 )
-from tests.physics.solutions import SOLUTIONS, K, Solution
 
 COARSE, FINE = 25, 49
 NAMES = {
@@ -162,7 +162,7 @@ def test_every_coefficient_is_used_by_some_term():
 
 
 def test_a_coefficient_that_is_not_positive_is_refused():
-    with pytest.raises(ValueError, match="diffusivity is -1.0; it must be above 0"):
+    with pytest.raises(ValueError, match=r"diffusivity is -1\.0; it must be above 0"):
         Coefficients(diffusivity=-1.0)
 
 

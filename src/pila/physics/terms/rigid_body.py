@@ -15,7 +15,7 @@ def kinematic_consistency(
     return fd.t(displacement), -velocity
 
 
-@residual(Family.STABILIZER, "ε = 0  (ε + ω = ω, with ω the rotation of d)")
+@residual(Family.STABILIZER, "ε = 0 (ε + ω = ω, with ω the rotation of d)")
 def low_strain(
     fd: Calculus, k: Coefficients, *, strain: SymTensor, displacement: Vector
 ) -> tuple[Field, ...]:
@@ -38,7 +38,7 @@ def stress_strain_closure(
 @residual(Family.STABILIZER, "(∇u + ∇uᵀ)/2 = 0")
 def rigid_motion(fd: Calculus, k: Coefficients, *, velocity: Vector) -> tuple[Field, ...]:
     """Neighbouring points keep their distance; rotation is free."""
-    (u, v) = velocity.split(1, dim=1)
+    u, v = velocity.split(1, dim=1)
     u_y, v_x = fd.y(u), fd.x(v)
     u_x, v_y = fd.x(u), fd.y(v)
     gradient = torch.cat([u_x, u_y, v_x, v_y], dim=1)

@@ -1,0 +1,147 @@
+"""The documentation of the terms, derived from the terms.
+
+`python -m pila.physics.catalogue` writes one page per category under docs/categories and puts the
+table of categories into README.md, between its markers.
+"""
+
+import inspect
+import logging
+from importlib import import_module
+from pathlib import Path
+
+from pila.physics import terms as terms_package
+from pila.physics.bank import Category, Slot
+from pila.physics.residual import Family, Residual
+from pila.physics.terms import TERMS, recipe
+
+log = logging.getLogger(__name__)
+
+BEGIN, END = "<!-- categories: begin -->", "<!-- categories: end -->"
+
+_FAMILIES = {
+    Family.PDE_ANCHOR: "PDE anchor",
+    Family.KINEMATIC: "kinematic",
+    Family.CLOSURE: "closure",
+    Family.STABILIZER: "stabilizer",
+}
+_NOTATION = (
+    "d displacement, u velocity, p pressure, ρ density, T temperature, φ phase, ε strain, "
+    "s stress, j impulse, w wave; ⟨·⟩ the mean of the neighbouring cells. Vectors are (x, y), "
+    "lengths latent cells, times latent frames. Coefficients are "
+    "`pila.physics.Coefficients`."
+)
+
+
+def table() -> str:
+    """The README's table: category, relations, file."""
+    rows = [
+        f"| [{title(category)}](docs/categories/{category}.md) "
+        f"| {'; '.join(_cell(term.relation) for term in terms)} "
+        f"| [`{path}`]({path}) |"
+        for category, terms in TERMS.items()
+        for path in [f"src/pila/physics/terms/{category}.py"]
+    ]
+    return "\n".join(["| category | relations | file |", "|---|---|---|", *rows]) + "\n"
+
+
+def page(category: Category) -> str:
+    """One category's page: its terms, what they read and what its expert may change."""
+    terms = TERMS[category]
+    recipe_rows = [
+        f"| {slot} | {slot.components} | {slot.channels.start}-{slot.channels.stop - 1} |"
+        for slot in Slot
+        if slot in recipe(category)
+    ]
+    lines = [
+        f"# {title(category)}",
+        "",
+        "*Written by `python -m pila.physics.catalogue`; change the terms, not this page.*",
+        "",
+        _introduction(category),
+        "",
+        "| term | family | relation | reads |",
+        "|---|---|---|---|",
+        *(
+            f"| `{term.name}` | {_FAMILIES[term.family]} | {_cell(term.relation)} "
+            f"| {', '.join(term.reads)} |"
+            for term in terms
+        ),
+        "",
+        _NOTATION,
+        "",
+        "## Terms",
+        "",
+        *(line for term in terms for line in _section(term)),
+        "## Recipe",
+        "",
+        "The slots that the terms read are the ones that the expert may change.",
+        "",
+        "| slot | components | bank channels |",
+        "|---|---|---|",
+        *recipe_rows,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def title(category: Category) -> str:
+    """A category's name as prose."""
+    return category.replace("_", " ").capitalize()
+
+
+def write(root: Path) -> None:
+    """Write the pages and the README's table of the project in `root`."""
+    folder = root / "docs" / "categories"
+    folder.mkdir(parents=True, exist_ok=True)
+    for category in Category:
+        (folder / f"{category}.md").write_text(page(category), encoding="utf-8")
+        log.info("wrote %s", folder / f"{category}.md")
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    if BEGIN in text and END in text:
+        readme.write_text(with_table(text), encoding="utf-8")
+        log.info("wrote the table in %s", readme)
+    else:
+        log.warning("%s has no markers %s and %s: no table written", readme, BEGIN, END)
+
+
+def with_table(readme: str) -> str:
+    """A README with the table between its markers brought up to date."""
+    before, rest = readme.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    return f"{before}{BEGIN}\n{table()}{END}{after}"
+
+
+def _introduction(category: Category) -> str:
+    module = import_module(f"{terms_package.__name__}.{category}")
+    _, _, sentence = (inspect.getdoc(module) or "").partition(": ")
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _section(term: Residual) -> list[str]:
+    notes = []
+    if term.free_scale:
+        notes.append("The loss fits the latent scale, a positive number per sample.")
+    if term.free_offset:
+        notes.append("The loss compares variation only: each piece's mean is removed.")
+    if term.source is not None:
+        notes.append("The loss fits the source's latent strength, of either sign, per sample.")
+    meaning = term.meaning.split("\n")
+    return [
+        f"### {term.name}",
+        "",
+        f"    {term.relation}",
+        "",
+        *meaning,
+        "",
+        *([" ".join(notes), ""] if notes else []),
+    ]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    write(Path.cwd())

@@ -5,7 +5,7 @@ OUT ?= out/demo
 PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
-.PHONY: demo smoke test lint format types check clean
+.PHONY: demo strip docs smoke test lint format types check clean
 
 # The console script is the stamp: pip writes it last, so a broken install is tried again.
 $(PILA): pyproject.toml constraints.txt
@@ -17,6 +17,12 @@ $(PILA): pyproject.toml constraints.txt
 
 demo: $(PILA)  ## a prompt to two clips, frozen and corrected, and both beside each other
 	$(PILA) generate "$(PROMPT)" --compare --explain $(OUT)/explain --output $(OUT)/pila.mp4
+
+strip: demo  ## the README's picture, from the demo's own clips
+	cp $(OUT)/explain/strip.png docs/strip.png
+
+docs: $(PILA)  ## the pages and the README's table that derive from the relations
+	.venv/bin/python -m pila.physics.catalogue
 
 smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 	$(PILA) generate "$(PROMPT)" --compare --explain out/smoke/explain --output out/smoke/pila.mp4 --steps 3 --json

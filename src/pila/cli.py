@@ -101,6 +101,9 @@ Command = (
     | Annotated[Train, subcommand("train", prefix_name=False)]
 )
 
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+"""How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
+
 
 def main() -> None:
     """Entry point of the console script."""
@@ -117,7 +120,7 @@ def run(args: Sequence[str]) -> int:
         prog="pila",
         description="Physics for frozen Wan video generators.",
         args=list(args),
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+        config=CONFIG,
     )
     if isinstance(command, World):
         command = command.command

@@ -187,10 +187,10 @@ def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np
 
 def _laws(plan: Plan, clips: dict[str, np.ndarray]) -> tuple[str | None, dict[str, Any]]:
     """The simulated scene asked for, and each clip's law errors; none for other models."""
-    from pila.world import measure, recognise_scene
-
     if plan.folder != EMBEDDED_MODEL:
         return None, {}
+    from pila.world import measure, recognise_scene
+
     scene = recognise_scene(plan.prompt)
     if scene is None:
         return None, {}

@@ -46,13 +46,29 @@ def write_video(path: Path, frames: np.ndarray, *, fps: float) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    options = {"crf": str(CRF), "preset": "medium", "movflags": "+faststart"}
+    _write(path, frames, fps, "libx264", "yuv420p", options)
+
+
+def write_lossless(path: Path, frames: np.ndarray, *, fps: float) -> None:
+    """Write frames [t, h, w, 3] uint8 as H.264 RGB that reads back bit for bit; for measuring.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    _write(path, frames, fps, "libx264rgb", "rgb24", {"crf": "0", "preset": "fast"})
+
+
+def _write(
+    path: Path, frames: np.ndarray, fps: float, codec: str, pixels: str, options: dict[str, str]
+) -> None:
     import av
 
     with written_whole(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(CRF), "preset": "medium", "movflags": "+faststart"}
+        stream.pix_fmt = pixels
+        stream.options = options
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

@@ -69,6 +69,15 @@ class BallCollision:
     categories = (Category.RIGID_BODY, Category.COLLISION)
     violations = ("super_elastic", "momentum_lost", "pass_through", "jitter", "growing")
     laws = ("momentum", "energy", "straight_paths", "shape")
+    templates = TEMPLATES
+    words = {
+        "colour": COLOURS,
+        "other": COLOURS,
+        "size": tuple(SIZES),
+        "other_size": tuple(SIZES),
+        "speed": tuple(SPEEDS),
+        "side": ("left", "right"),
+    }
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         draw = np.random.default_rng([2, seed])

@@ -72,6 +72,12 @@ class HotSpot:
     categories = (Category.THERMAL,)
     violations = ("cold_to_hot", "heat_vanishing", "heat_growing", "stops", "jitter")
     laws = ("spreading", "heat_kept", "peak_falls")
+    templates = TEMPLATES
+    words = {
+        "metal": tuple(DIFFUSIVITY),
+        "size": tuple(SIZES),
+        "place": tuple(PLACES),
+    }
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         draw = np.random.default_rng([3, seed])
@@ -99,8 +105,10 @@ class HotSpot:
         variance = sigma**2 + 2 * diffusivity * clock
         # Violated clips that start hotter than the map's scale are dimmed as a whole.
         scale = peak * sigma**2 / max(float((gain * sigma**2 / variance).max()), 1.0)
-        temperature = (gain * scale)[:, None, None] / variance[:, None, None] * _profile(
-            x0, y0, variance, shift, canvas.size
+        temperature = (
+            (gain * scale)[:, None, None]
+            / variance[:, None, None]
+            * _profile(x0, y0, variance, shift, canvas.size)
         )
         image += temperature[..., None] * HEAT_DIRECTION
         words = dict(metal=metal, size=size, place=place)

@@ -41,9 +41,7 @@ def background(rng: np.random.Generator, size: int, low: float, high: float) -> 
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def disc_coverage(
-    centres: np.ndarray, radius: np.ndarray, size: int, extent: float
-) -> np.ndarray:
+def disc_coverage(centres: np.ndarray, radius: np.ndarray, size: int, extent: float) -> np.ndarray:
     """Share of each pixel under a disc, [t, h, w]; centres [t, 2] and radius [t] in metres.
 
     The edge is a ramp one pixel wide, the first-order area coverage of a straight edge.
@@ -56,8 +54,12 @@ def disc_coverage(
 
 
 def draw_ball(
-    image: np.ndarray, coverage: np.ndarray, centres: np.ndarray, radius: np.ndarray,
-    colour: str, extent: float,
+    image: np.ndarray,
+    coverage: np.ndarray,
+    centres: np.ndarray,
+    radius: np.ndarray,
+    colour: str,
+    extent: float,
 ) -> None:
     """Paint a shaded ball over `image` [t, h, w, 3] in place; light comes from the upper left."""
     size = image.shape[1]

@@ -116,6 +116,9 @@ class Scene(Protocol):
     categories: tuple[Category, ...]
     violations: tuple[str, ...]
     laws: tuple[str, ...]
+    templates: tuple[str, ...]
+    words: Mapping[str, tuple[str, ...]]
+    """What each gap of the templates may say."""
 
     def simulate(
         self, seed: int, violation: str | None, canvas: Canvas, held_out: bool

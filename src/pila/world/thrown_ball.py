@@ -67,6 +67,14 @@ class ThrownBall:
     categories = (Category.RIGID_BODY,)
     violations = ("gravity_off", "gravity_reversed", "teleport", "jitter", "growing")
     laws = ("gravity", "trajectory", "shape")
+    templates = TEMPLATES
+    words = {
+        "colour": tuple(PALETTE),
+        "size": tuple(SIZES),
+        "speed": tuple(SPEEDS),
+        "height": tuple(HEIGHTS),
+        "side": ("left", "right"),
+    }
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         draw = np.random.default_rng([1, seed])
@@ -155,8 +163,12 @@ def ball_truth(
 
 
 def _break(
-    violation: str | None, position: np.ndarray, radius: np.ndarray, t: np.ndarray,
-    vx: float, seed: int,
+    violation: str | None,
+    position: np.ndarray,
+    radius: np.ndarray,
+    t: np.ndarray,
+    vx: float,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([101, seed])
     p = position.copy()

@@ -1,0 +1,136 @@
+"""Cached VAE latents of the simulated corpus: shards that are made once, on demand.
+
+A shard holds `SHARD` clips: latents, normalised as the transformer sees them, and captions.
+The folder's name carries the hash of the VAE's weights, so a retrained VAE starts a new cache.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pila.world.corpus import CorpusConfig, category_flags, item_at, make
+
+SHARD = 16
+
+
+def cache_root() -> Path:
+    """Where caches lie: $PILA_CACHE, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(os.environ.get("PILA_CACHE", f"{base}/pila"))
+
+
+def weights_hash(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 over a folder's safetensors files."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def normalise(z: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    """Raw VAE latents [b, c, t, h, w] to zero mean and unit variance per channel."""
+    shape = (1, -1, 1, 1, 1)
+    return (z - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+class LatentCache:
+    """Latents [16, 9, 12, 12] and captions of a corpus, by index.
+
+    Args:
+        vae_folder: the VAE that encodes (a diffusers folder).
+        world: which corpus.
+    """
+
+    def __init__(self, vae_folder: Path, world: CorpusConfig) -> None:
+        self.vae_folder, self.world = vae_folder, world
+        key = f"{weights_hash(vae_folder)}-{world.violated:g}-{world.first_seed}"
+        self.folder = cache_root() / "latents" / key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._shards: dict[int, tuple[Tensor, list[str], Tensor]] = {}
+
+    def __len__(self) -> int:
+        return self.world.clips // SHARD * SHARD
+
+    def flags(self, index: int) -> np.ndarray:
+        return category_flags(self._item(index))
+
+    def plausible(self, index: int) -> bool:
+        return self._item(index).violation is None
+
+    def batch(self, indices: list[int]) -> tuple[Tensor, list[str], Tensor]:
+        """Latents [b, 16, t, h, w] fp32, captions, and categories bool [b, 8]."""
+        latents, captions, flags = [], [], []
+        for index in indices:
+            shard = self._shard(index // SHARD)
+            latents.append(shard[0][index % SHARD])
+            captions.append(shard[1][index % SHARD])
+            flags.append(shard[2][index % SHARD])
+        return torch.stack(latents).float(), captions, torch.stack(flags)
+
+    def prepare(self, processes: int = 2) -> None:
+        """Encode every missing shard, in several processes."""
+        from tqdm import tqdm
+
+        missing = [s for s in range(len(self) // SHARD) if not self._path(s).exists()]
+        if not missing:
+            return
+        with ProcessPoolExecutor(processes, initializer=_one_thread) as pool:
+            jobs = ((self.vae_folder, self.world, s, self._path(s)) for s in missing)
+            for _ in tqdm(pool.map(_encode, jobs), total=len(missing), unit="shard", disable=None):
+                pass
+
+    def _item(self, index: int):
+        return item_at(index, violated=self.world.violated, first_seed=self.world.first_seed)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:05d}.safetensors"
+
+    def _shard(self, shard: int) -> tuple[Tensor, list[str], Tensor]:
+        if shard not in self._shards:
+            path = self._path(shard)
+            if not path.exists():
+                _encode((self.vae_folder, self.world, shard, path))
+            with safe_open(path, framework="pt") as file:
+                captions = json.loads(file.metadata()["captions"])
+                latents = file.get_tensor("latents")
+            flags = np.stack([self.flags(shard * SHARD + i) for i in range(SHARD)])
+            self._shards[shard] = latents, captions, torch.from_numpy(flags)
+        return self._shards[shard]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+_vaes: dict[Path, torch.nn.Module] = {}
+"""The VAE of this process; loading it once a shard would cost more than some encodings."""
+
+
+@torch.no_grad()
+def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
+    from diffusers import AutoencoderKLWan
+
+    folder, world, shard, path = job
+    if folder not in _vaes:
+        _vaes[folder] = AutoencoderKLWan.from_pretrained(folder).eval()
+    vae = _vaes[folder]
+    items = [
+        item_at(i, violated=world.violated, first_seed=world.first_seed)
+        for i in range(shard * SHARD, (shard + 1) * SHARD)
+    ]
+    clips = [make(item) for item in items]
+    x = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 4, 1, 2, 3)
+    z = vae.encode(x.float() / 127.5 - 1).latent_dist.mode()
+    z = normalise(z, vae.config.latents_mean, vae.config.latents_std)
+    beside = path.with_suffix(f".{os.getpid()}.partial")
+    captions = json.dumps([clip.caption for clip in clips])
+    save_file({"latents": z.half().contiguous()}, beside, metadata={"captions": captions})
+    beside.rename(path)

@@ -1,0 +1,59 @@
+"""Recipes of the embedded model: VAE, text encoder, generator, adapters. CPU minutes each."""
+
+from dataclasses import replace
+
+from pila.train.config import CoupleConfig, OptimConfig, TrainConfig
+
+
+def embedded_vae() -> TrainConfig:
+    """The embedded VAE on 48 px crops of nine frames."""
+    return TrainConfig(
+        task="vae",
+        # No averaging: the encoder stops before the decoder does, and must stay as it was.
+        optim=OptimConfig(lr=2e-3, steps=2000, batch=4, warmup=100, clip=0.5, ema=0.0, final_lr=0.02),
+    )
+
+
+def embedded_text() -> TrainConfig:
+    """The embedded text encoder on the world's captions."""
+    return TrainConfig(
+        task="text", optim=OptimConfig(lr=2e-3, steps=2500, batch=96, warmup=50, ema=0.0)
+    )
+
+
+def embedded_generator() -> TrainConfig:
+    """The embedded generator on the mixed corpus, half of it violated."""
+    return TrainConfig(
+        task="generator",
+        optim=OptimConfig(lr=1e-3, steps=5000, batch=16, warmup=200, ema=0.998, final_lr=0.01),
+    )
+
+
+def embedded_couple() -> TrainConfig:
+    """Stage C on the embedded generator: plausible clips only, backbone frozen."""
+    return TrainConfig(
+        task="couple",
+        optim=OptimConfig(
+            lr=2e-3, steps=800, batch=12, warmup=40, clip=0.5, ema=0.99, final_lr=0.02
+        ),
+    )
+
+
+def embedded_couple_plain() -> TrainConfig:
+    """Control: a plain adapter of equal size, trained on the same clips."""
+    return replace(embedded_couple(), couple=CoupleConfig(kind="plain"))
+
+
+def embedded_couple_mix() -> TrainConfig:
+    """Control: PILA's adapter trained on the generator's own mix, for mere extra denoising."""
+    return replace(embedded_couple(), couple=CoupleConfig(plausible_only=False))
+
+
+RECIPES = (
+    embedded_vae,
+    embedded_text,
+    embedded_generator,
+    embedded_couple,
+    embedded_couple_plain,
+    embedded_couple_mix,
+)

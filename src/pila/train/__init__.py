@@ -1,0 +1,55 @@
+"""Training: one loop, a task for each thing that is trained, recipes in `pila.recipes`."""
+
+import json as json_module
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from pila.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    recipe: str,
+    output: Path,
+    *,
+    max_steps: int | None = None,
+    checkpoint_every: int = 500,
+    seed: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+) -> Path | None:
+    """Train a recipe; running it again resumes it.
+
+    Args:
+        recipe: a name in `pila.recipes.RECIPES`.
+        output: the run's folder (config, metrics, checkpoints, the finished module).
+        max_steps: stop after this many steps of the schedule, with a checkpoint.
+        checkpoint_every: steps between checkpoints.
+        seed: start and order of the training.
+        dry_run: print the whole config and train nothing.
+        json: print that config as JSON.
+
+    Returns:
+        Where the finished module lies, or None when it is not finished.
+
+    Raises:
+        InputError: unknown recipe, or numbers out of bounds.
+    """
+    from pila.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise InputError(f"recipe is {recipe!r}; choose from {', '.join(RECIPES)}")
+    for name, value in (("max-steps", max_steps), ("checkpoint-every", checkpoint_every)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    config = replace(RECIPES[recipe](), seed=seed)
+    if dry_run:
+        print(json_module.dumps(asdict(config), indent=None if json else 2))
+        return None
+    from pila.train.loop import fit
+    from pila.train.tasks import build_task
+
+    task = build_task(config)
+    return fit(task, config, output, max_steps=max_steps, checkpoint_every=checkpoint_every)

@@ -1,0 +1,76 @@
+"""Checkpoints: one safetensors file and one JSON file in a folder that appears whole or not."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pila.errors import InputError
+
+KEEP = 2
+"""Checkpoints kept; the oldest go first."""
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, Any]) -> Path:
+    """Write `folder/step-<step>` beside, flush it to the disk, then rename it into place."""
+    final = folder / f"step-{step:08d}"
+    beside = folder / f".{final.name}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    # Cloned, since tied weights share memory, which safetensors refuses to store twice.
+    save_file(
+        {k: v.detach().clone().contiguous() for k, v in tensors.items()},
+        beside / "state.safetensors",
+    )
+    (beside / "record.json").write_text(json.dumps(record | {"step": step}, indent=1))
+    for file in beside.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    beside.rename(final)
+    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+        shutil.rmtree(old)
+    return final
+
+
+def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest checkpoint's tensors and record, or None where there is none.
+
+    Raises:
+        InputError: a checkpoint that cannot be read.
+    """
+    found = sorted(folder.glob("step-*")) if folder.is_dir() else []
+    if not found:
+        return None
+    try:
+        record = json.loads((found[-1] / "record.json").read_text())
+        return load_file(found[-1] / "state.safetensors"), record
+    except Exception as error:
+        raise InputError(
+            f"checkpoint {found[-1]} cannot be read ({error}); delete it to go on from "
+            "the one before"
+        ) from error
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's tensors under flat names; its hyperparameters belong to the config."""
+    return {
+        f"optim.{index}.{key}": torch.as_tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optim."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -1,0 +1,137 @@
+"""Training configuration: frozen dataclasses that a recipe fills in completely."""
+
+from dataclasses import dataclass, field
+
+from pila.errors import InputError
+from pila.world.corpus import CorpusConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """AdamW with a linear warm-up and a cosine decay to `final_lr` x lr."""
+
+    lr: float = 1e-3
+    final_lr: float = 0.02
+    warmup: int = 100
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    ema: float = 0.995
+    """Decay of the averaged weights that are exported; 0 exports the last ones."""
+    steps: int = 1000
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        for name, low in (("lr", 0), ("steps", 0), ("batch", 0), ("clip", 0)):
+            if not getattr(self, name) > low:
+                raise InputError(f"optim.{name} is {getattr(self, name)}; it must be over {low}")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"optim.ema is {self.ema}; it must be in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeConfig:
+    """The embedded AutoencoderKLWan: patch 2, 8x in space, 4x in time, 16 channels."""
+
+    base_dim: int = 12
+    decoder_base_dim: int = 16
+    crop: int = 48
+    frames: int = 9
+    kl: float = 1e-5
+    image_steps: int = 900
+    """First steps on single frames, `image_batch` at once; video goes on from there."""
+    image_batch: int = 16
+    encoder_steps: int = 1500
+    """The encoder is frozen after this step, so that latents can be cached while the decoder
+    goes on learning."""
+    object_weight: float = 4.0
+    """Extra weight of coloured pixels: objects are small, and laws are read off them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextConfig:
+    """The embedded UMT5 encoder, trained to tell a caption's attributes, then frozen."""
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorConfig:
+    """The embedded WanTransformer3DModel and its flow-matching training."""
+
+    patch: int = 3
+    """Latent cells a token holds in space; its 16 x 9 numbers must fit the width."""
+    heads: int = 6
+    head_dim: int = 32
+    layers: int = 6
+    ffn: int = 768
+    shift: float = 3.0
+    """Flow shift of the noise levels trained on; the same as in sampling."""
+    drop_text: float = 0.1
+    """Share of captions replaced by the empty one, for guidance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    """What a recipe sets of a PilaAdapter; the rest are its defaults."""
+
+    latent_channels: int = 16
+    hidden_width: int = 48
+    top_k: int = 4
+    label_prior: float = 2.0
+    router_temperature: float = 2.0
+    gate: str = "none"
+    field_estimator: str = "anchored"
+    encoder_blocks: int = 4
+    decoder_blocks: int = 2
+    experts_see_feature: bool = True
+    decoder_sees_feature: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoupleConfig:
+    """Stage C. Defaults are the embedded model's; docs/decisions.md says how they were found."""
+
+    kind: str = "pila"
+    """`pila`, or `plain`: the control of equal size without bank, experts and residuals."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    plausible_only: bool = True
+    """Train on true clips only, as WISA-80K is curated; off is the control for extra denoising."""
+    residual_weight: float = 0.003
+    """Lambda."""
+    residual_form: str = "relative"
+    residual_warmup: int = 300
+    condition_warmup: int = 50
+    mask_warmup: int = 100
+    encoder_freeze: int = 0
+    """Steps for which the encoder rests; without stages A and B it has nothing to keep."""
+    encoder_lr_scale: float = 1.0
+    correction_penalty: float = 0.01
+    detach_bank: bool = True
+    """The residual loss trains the operators alone, not the bank under them."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("pila", "plain"):
+            raise InputError(f"couple.kind is {self.kind!r}; choose pila or plain")
+        if self.residual_weight < 0:
+            raise InputError(
+                f"couple.residual_weight is {self.residual_weight}; it must be 0 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One whole run: what is trained, on what, how."""
+
+    task: str
+    model: str = "embedded"
+    """The model folder that finished parts are read from; `embedded` is the shipped one."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    world: CorpusConfig = field(default_factory=CorpusConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    couple: CoupleConfig = field(default_factory=CoupleConfig)
+    seed: int = 0

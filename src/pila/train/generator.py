@@ -1,0 +1,142 @@
+"""The embedded generator: a WanTransformer3DModel trained by flow matching on the mixed corpus."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from torch import Tensor
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from pila.data.latents import LatentCache
+from pila.flow import noised, velocity_target
+from pila.train.config import GeneratorConfig, TrainConfig
+from pila.train.text import MAX_TOKENS, vary
+
+
+def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
+    return WanTransformer3DModel(
+        patch_size=(1, config.patch, config.patch),
+        num_attention_heads=config.heads,
+        attention_head_dim=config.head_dim,
+        in_channels=16,
+        out_channels=16,
+        text_dim=text_width,
+        freq_dim=128,
+        ffn_dim=config.ffn,
+        num_layers=config.layers,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=64,
+    )
+
+
+def shifted(u: Tensor, shift: float) -> Tensor:
+    """Noise levels from uniform ones, as diffusers' flow schedulers shift them."""
+    return shift * u / (1 + (shift - 1) * u)
+
+
+class CaptionEncoder:
+    """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
+
+    def __init__(self, model: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
+        self.encoder = UMT5EncoderModel.from_pretrained(model / "text_encoder").eval()
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> Tensor:
+        batch = self.tokenizer(
+            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True,
+            return_tensors="pt",
+        )
+        hidden = self.encoder(batch.input_ids, batch.attention_mask).last_hidden_state
+        return hidden * batch.attention_mask[..., None]
+
+
+class GeneratorTask:
+    """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.parts = Path(config.model)
+        self.captions = CaptionEncoder(self.parts)
+        self.cache = LatentCache(self.parts / "vae", config.world)
+        self.cache.prepare()
+        torch.manual_seed(config.seed)
+        self.module = build_transformer(config.generator, self.captions.encoder.config.d_model)
+
+    def groups(self) -> list[dict]:
+        matrices = [p for p in self.module.parameters() if p.ndim >= 2]
+        others = [p for p in self.module.parameters() if p.ndim < 2]
+        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
+        sigma = shifted(
+            torch.rand(len(x_0), generator=rng), self.config.generator.shift
+        )
+        noise = torch.randn(x_0.shape, generator=rng)
+        x_t = noised(x_0, noise, sigma)
+        v = self.module(x_t, sigma * 1000, text, return_dict=False)[0]
+        error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
+        high = sigma > 0.8
+        split = {
+            f"loss_{name}": error[mask].mean().item()
+            for name, mask in (("high", high), ("low", ~high))
+            if mask.any()
+        }
+        return error.mean(), split
+
+    def export(self, folder: Path) -> Path:
+        """Write a whole Wan repository: this transformer with the parts that it was trained on."""
+        beside, final = folder / ".model.partial", folder / "model"
+        shutil.rmtree(beside, ignore_errors=True)
+        scheduler = UniPCMultistepScheduler(
+            prediction_type="flow_prediction",
+            use_flow_sigmas=True,
+            num_train_timesteps=1000,
+            flow_shift=self.config.generator.shift,
+        )
+        WanPipeline(
+            tokenizer=self.captions.tokenizer,
+            text_encoder=self.captions.encoder,
+            vae=AutoencoderKLWan.from_pretrained(self.parts / "vae"),
+            scheduler=scheduler,
+            transformer=self.module.eval(),
+        ).save_pretrained(beside)
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)
+
+
+def draw_batch(
+    cache: LatentCache,
+    captions: CaptionEncoder,
+    config: TrainConfig,
+    rng: torch.Generator,
+    *,
+    plausible_only: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8]."""
+    indices: list[int] = []
+    while len(indices) < config.optim.batch:
+        (index,) = torch.randint(0, len(cache), (1,), generator=rng).tolist()
+        if not plausible_only or cache.plausible(index):
+            indices.append(index)
+    x_0, texts, flags = cache.batch(indices)
+    draw = np.random.default_rng(indices)
+    said = [
+        "" if drop else vary(text, draw)
+        for text, drop in zip(
+            texts,
+            torch.rand(len(texts), generator=rng) < config.generator.drop_text,
+            strict=True,
+        )
+    ]
+    return x_0, captions(said), flags

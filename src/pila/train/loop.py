@@ -1,0 +1,182 @@
+"""The training loop: steps, schedule, averaged weights, checkpoints, metrics; nothing else.
+
+A step's random numbers come from (seed, step) alone, so that a resumed run repeats a straight
+one bit for bit and a checkpoint holds no generator states.
+"""
+
+import json
+import logging
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pila.errors import InputError
+from pila.train import checkpoint
+from pila.train.config import OptimConfig, TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+class Task(Protocol):
+    """What is trained: its module, its loss, and what it leaves behind."""
+
+    module: nn.Module
+
+    def groups(self) -> list[dict]:
+        """AdamW parameter groups; a group may carry `lr_scale`."""
+        ...
+
+    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]: ...
+
+    def export(self, folder: Path) -> Path:
+        """Write the finished module, whole or not at all; returns where."""
+        ...
+
+
+def fit(
+    task: Task,
+    config: TrainConfig,
+    output: Path,
+    *,
+    max_steps: int | None = None,
+    checkpoint_every: int = 500,
+    progress: bool = True,
+) -> Path | None:
+    """Train `task`, resuming from `output` where it holds a checkpoint of the same config.
+
+    Args:
+        task: what is trained.
+        config: the run; saved as `config.json`.
+        output: the run's folder.
+        max_steps: stop (with a checkpoint) after this step; the schedule stays the recipe's.
+        checkpoint_every: steps between checkpoints.
+        progress: one progress bar on a terminal.
+
+    Returns:
+        Where the finished module lies, or None when `max_steps` stopped it before the end.
+
+    Raises:
+        InputError: a checkpoint of another config.
+        FloatingPointError: a loss that is not finite, with the step.
+    """
+    optim = config.optim
+    groups = [
+        {"lr_scale": 1.0, **group, "params": list(group["params"])} for group in task.groups()
+    ]
+    optimizer = torch.optim.AdamW(
+        groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
+    )
+    trained = dict(task.module.named_parameters())
+    average = {name: p.detach().clone() for name, p in trained.items()}
+    start = _resume(output, config, task.module, optimizer, average)
+    _begin(output, config)
+    last = min(optim.steps, max_steps or optim.steps)
+    with (output / "metrics.jsonl").open("a") as metrics_file, _bar(start, last, progress) as bar:
+        for step in range(start, last):
+            rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+            for group in optimizer.param_groups:
+                group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
+            loss, metrics = task.loss(step, rng)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss.item()} at step {step} of {config.task} "
+                    f"({dict(metrics)}); the last checkpoint is kept in {output / 'checkpoints'}"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(task.module.parameters(), optim.clip)
+            optimizer.step()
+            if optim.ema:
+                # A short memory at first: an average of the random start is of no use.
+                decay = min(optim.ema, (1 + step) / (10 + step))
+                for name, p in trained.items():
+                    average[name].lerp_(p.detach(), 1 - decay)
+            if step % 20 == 0 or step == last - 1:
+                row = {"step": step, "loss": loss.item(), "grad_norm": norm.item(), **metrics}
+                metrics_file.write(json.dumps(row) + "\n")
+                metrics_file.flush()
+                bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+            bar.update()
+            if (step + 1) % checkpoint_every == 0 or step == last - 1:
+                _checkpoint(output, config, task.module, optimizer, average, step + 1)
+    if last < optim.steps:
+        return None
+    if optim.ema:
+        with torch.no_grad():
+            for name, p in trained.items():
+                p.copy_(average[name])
+    return task.export(output)
+
+
+def schedule(step: int, optim: OptimConfig) -> float:
+    """Learning-rate factor: linear warm-up, then a cosine down to `final_lr`."""
+    warm = min(1.0, (step + 1) / max(1, optim.warmup))
+    done = step / max(1, optim.steps)
+    return warm * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _begin(output: Path, config: TrainConfig) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    (output / "commit").write_text(commit.stdout or "unknown\n")
+
+
+def _checkpoint(
+    output: Path,
+    config: TrainConfig,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    step: int,
+) -> None:
+    tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.items()}
+    tensors |= checkpoint.pack_optimizer(optimizer)
+    record = {"config": json.loads(json.dumps(asdict(config)))}
+    checkpoint.save(output / "checkpoints", step, tensors, record)
+
+
+def _resume(
+    output: Path,
+    config: TrainConfig,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+) -> int:
+    found = checkpoint.latest(output / "checkpoints")
+    if found is None:
+        return 0
+    tensors, record = found
+    mine = json.loads(json.dumps(asdict(config)))
+    if record["config"] != mine:
+        changed = [k for k in mine if record["config"].get(k) != mine[k]]
+        raise InputError(
+            f"{output} holds a checkpoint of another config ({', '.join(changed)} differ); "
+            "choose another --output, or delete that folder"
+        )
+    module.load_state_dict(
+        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    )
+    for name in average:
+        average[name] = tensors[f"average.{name}"]
+    checkpoint.unpack_optimizer(optimizer, tensors)
+    log.info("resuming %s at step %d", output, record["step"])
+    return record["step"]
+
+
+def _bar(start: int, last: int, progress: bool):
+    from tqdm import tqdm
+
+    return tqdm(
+        total=last, initial=start, unit="step", disable=not (progress and sys.stderr.isatty())
+    )

@@ -1,0 +1,163 @@
+"""The embedded text encoder: a small UMT5 that learns to tell what a caption says.
+
+It is trained to name a caption's scene and attributes from its pooled embedding, then frozen;
+the generator and the adapter's condition read its tokens, as Wan's read those of UMT5-XXL.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+from pila.train.config import TextConfig, TrainConfig
+from pila.world import SCENES
+from pila.world.captions import write_caption
+
+MAX_TOKENS = 32
+
+
+def build_tokenizer() -> T5Tokenizer:
+    """A tokenizer whose vocabulary is the world's words, with characters for all others."""
+    words: set[str] = set()
+    for scene in SCENES.values():
+        text = " ".join(scene.templates)
+        for options in scene.words.values():
+            text += " " + " ".join(options)
+        words |= {w.strip(".,:{}") for w in text.split()} - set(scene.words)
+    words |= {"an"}
+    words |= {w.capitalize() for w in words}
+    characters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.-'!?:;()"
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -8.0)]
+    vocabulary += [(c, -12.0) for c in characters]
+    vocabulary += [("▁" + w, -4.0 - 0.001 * i) for i, w in enumerate(sorted(words - {""}))]
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0)
+
+
+def build_text_encoder(config: TextConfig, vocabulary: int) -> UMT5EncoderModel:
+    return UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=vocabulary,
+            d_model=config.width,
+            d_kv=config.width // config.heads,
+            d_ff=2 * config.width,
+            num_layers=config.layers,
+            num_decoder_layers=config.layers,
+            num_heads=config.heads,
+            dropout_rate=0.0,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+            tie_word_embeddings=False,
+        )
+    )
+
+
+class Reader(nn.Module):
+    """The encoder and one classifier for the scene and for each attribute of each scene."""
+
+    def __init__(self, encoder: UMT5EncoderModel, classes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(encoder.config.d_model, count) for name, count in classes.items()}
+        )
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        hidden = self.encoder(tokens, mask).last_hidden_state * mask[..., None]
+        pooled = hidden.sum(1) / mask.sum(1, keepdim=True)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+
+class TextTask:
+    """Cross-entropy of the scene and of every attribute that the caption's scene has."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.tokenizer = build_tokenizer()
+        self.classes = {"scene": list(SCENES)}
+        for scene in SCENES.values():
+            for gap, options in scene.words.items():
+                self.classes[f"{scene.name}-{gap}"] = list(options)
+        self.module = Reader(
+            build_text_encoder(config.text, len(self.tokenizer)),
+            {name: len(options) for name, options in self.classes.items()},
+        )
+
+    def groups(self) -> list[dict]:
+        return [{"params": self.module.parameters()}]
+
+    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        captions, answers = self.sample(rng, self.config.optim.batch, held_out=False)
+        predicted = self._read(captions)
+        losses = [
+            nn.functional.cross_entropy(predicted[name], answer, ignore_index=-1)
+            for name, answer in answers.items()
+            if (answer >= 0).any()
+        ]
+        return torch.stack(losses).mean(), {}
+
+    def accuracy(self, *, held_out: bool, count: int = 600) -> dict[str, float]:
+        """Share of right answers per attribute, on templates trained on or held out."""
+        with torch.no_grad():
+            captions, answers = self.sample(
+                torch.Generator().manual_seed(11), count, held_out=held_out
+            )
+            predicted = self._read(captions)
+        return {
+            name: (predicted[name].argmax(1) == answer)[answer >= 0].float().mean().item()
+            for name, answer in answers.items()
+        }
+
+    def sample(
+        self, rng: torch.Generator, count: int, *, held_out: bool
+    ) -> tuple[list[str], dict[str, Tensor]]:
+        """Captions with random words, capitals and full stops, and their attributes' indices."""
+        import numpy as np
+
+        draw = np.random.default_rng(int(torch.randint(0, 2**62, (1,), generator=rng)))
+        answers = {name: torch.full((count,), -1) for name in self.classes}
+        captions = []
+        for i in range(count):
+            index = int(draw.integers(len(SCENES)))
+            scene = list(SCENES.values())[index]
+            answers["scene"][i] = index
+            words = {}
+            for gap, options in scene.words.items():
+                choice = int(draw.integers(len(options)))
+                words[gap] = options[choice]
+                answers[f"{scene.name}-{gap}"][i] = choice
+            caption = write_caption(scene.templates, words, draw, held_out)
+            captions.append(vary(caption, draw))
+        return captions, answers
+
+    def _read(self, captions: list[str]) -> dict[str, Tensor]:
+        batch = self.tokenizer(
+            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True,
+            return_tensors="pt",
+        )
+        return self.module(batch.input_ids, batch.attention_mask)
+
+    def export(self, folder: Path) -> Path:
+        import json
+
+        beside, final = folder / ".parts.partial", folder / "parts"
+        shutil.rmtree(beside, ignore_errors=True)
+        self.module.eval().encoder.save_pretrained(beside / "text_encoder")
+        self.tokenizer.save_pretrained(beside / "tokenizer")
+        result = {"trained": self.accuracy(held_out=False), "held_out": self.accuracy(held_out=True)}
+        (folder / "result.json").write_text(json.dumps(result, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)
+
+
+def vary(caption: str, draw) -> str:
+    """The same caption as people type it: with or without a capital and a full stop."""
+    if draw.random() < 0.5:
+        caption = caption[0].upper() + caption[1:]
+    return caption + "." if draw.random() < 0.5 else caption
+
+

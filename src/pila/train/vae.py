@@ -1,0 +1,128 @@
+"""The embedded VAE: a small AutoencoderKLWan trained on crops of simulated clips."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from pila.world.corpus import clips, item_at
+from pila.train.config import TrainConfig, VaeConfig
+
+POOL = 900
+"""Clips held in memory; crops in space and time make many more samples of them."""
+
+
+def build_vae(config: VaeConfig) -> AutoencoderKLWan:
+    """An untrained embedded VAE: pixels packed 2 x 2 and blocks with shortcuts, as Wan 2.2's own.
+
+    It starts as an image VAE that treats every frame alike: the past taps of its causal
+    convolutions are zero, so that what single frames teach is at once right for videos.
+    """
+    vae = AutoencoderKLWan(
+        base_dim=config.base_dim,
+        decoder_base_dim=config.decoder_base_dim,
+        z_dim=16,
+        dim_mult=[1, 2, 2],
+        num_res_blocks=1,
+        attn_scales=[],
+        temperal_downsample=[True, True],
+        latents_mean=[0.0] * 16,
+        latents_std=[1.0] * 16,
+        is_residual=True,
+        patch_size=2,
+        in_channels=12,
+        out_channels=12,
+        scale_factor_spatial=8,
+        scale_factor_temporal=4,
+    )
+    with torch.no_grad():
+        for module in vae.modules():
+            if isinstance(module, torch.nn.Conv3d):
+                module.weight[:, :, :-1] = 0
+        # At diffusers' start the posterior's spread is about 1 and hides the means: learning then
+        # waits for the encoder's gain to grow. A narrow start skips that.
+        vae.quant_conv.weight[16:] *= 0.1
+        vae.quant_conv.bias[16:] = -5.0
+    return vae
+
+
+class VaeTask:
+    """Weighted absolute error of the reconstruction plus a small divergence from a unit normal."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.module = build_vae(config.vae)
+        # Train crops tell nothing about captions: a part of the corpus is enough.
+        world = config.world
+        items = [
+            item_at(i, violated=world.violated, first_seed=world.first_seed)
+            for i in range(min(POOL, world.clips))
+        ]
+        self.pool = np.stack([frames for frames, _ in clips(items)])
+
+    def groups(self) -> list[dict]:
+        return [{"params": self.module.parameters()}]
+
+    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        learning = step < self.config.vae.encoder_steps
+        self.module.encoder.requires_grad_(learning)
+        self.module.quant_conv.requires_grad_(learning)
+        x = self._crops(step, rng)
+        with torch.set_grad_enabled(learning):
+            posterior = self.module.encode(x).latent_dist
+        out = self.module.decode(posterior.sample(rng)).sample
+        colour = x.amax(1, keepdim=True) - x.amin(1, keepdim=True)
+        weight = 1 + self.config.vae.object_weight * (colour > 0.25)
+        error = (out - x).abs()
+        fit = (weight * error).mean()
+        kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+        psnr = -10 * torch.log10(((out - x) / 2).square().mean())
+        return fit + self.config.vae.kl * kl, {"psnr": psnr.item(), "kl": kl.item()}
+
+    def _crops(self, step: int, rng: torch.Generator) -> Tensor:
+        """Random crops in [-1, 1], [b, 3, t, crop, crop]; single frames at first."""
+        vae, (n, t, h, w, _) = self.config.vae, self.pool.shape
+        images = step < vae.image_steps
+        frames = 1 if images else vae.frames
+        count = vae.image_batch if images else self.config.optim.batch
+
+        def draw(high: int, count: int = 1) -> list[int]:
+            return torch.randint(0, high, (count,), generator=rng).tolist()
+
+        batch = []
+        for index in draw(n, count):
+            (f,), (y,), (x,) = (
+                draw(t - vae.frames + 1),
+                draw(h - vae.crop + 1),
+                draw(w - vae.crop + 1),
+            )
+            batch.append(self.pool[index, f : f + frames, y : y + vae.crop, x : x + vae.crop])
+        return torch.from_numpy(np.stack(batch)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+    @torch.no_grad()
+    def export(self, folder: Path) -> Path:
+        """Save the VAE with the mean and spread of its own latents in its config."""
+        self.module.eval()
+        x = torch.from_numpy(self.pool[:96]).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        z = torch.cat([self.module.encode(part).latent_dist.mode() for part in x.split(8)])
+        mean, std = z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4))
+        self.module.register_to_config(
+            latents_mean=[round(v, 5) for v in mean.tolist()],
+            latents_std=[round(v, 5) for v in std.tolist()],
+        )
+        back = torch.cat([self.module.decode(part).sample for part in z[:24].split(8)])
+        psnr = -10 * torch.log10(((back.clamp(-1, 1) - x[:24]) / 2).square().mean((1, 2, 3, 4)))
+        beside, final = folder / ".vae.partial", folder / "vae"
+        shutil.rmtree(beside, ignore_errors=True)
+        self.module.save_pretrained(beside)
+        (folder / "result.json").write_text(
+            json.dumps({"psnr_mean": psnr.mean().item(), "psnr_min": psnr.min().item()})
+        )
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)

@@ -1,0 +1,119 @@
+"""Clips on disk: lossless video, true fields, captions and parameters; made once each."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from pila.errors import InputError
+from pila.physics.bank import Category
+from pila.video import write_lossless, written_whole
+from pila.world.corpus import PROCESSES, Item, item_at, make
+from pila.world.scenes import SCENES, scene_named
+
+
+def make_clips(
+    out: Path,
+    clips: int,
+    *,
+    scenes: Sequence[str] | None = None,
+    categories: Sequence[Category] | None = None,
+    violations: float = 0.5,
+    seed: int = 0,
+) -> list[dict]:
+    """Fill a folder with clips; the same call again makes only those that are missing.
+
+    Each clip is `NNNNNN.mp4` (lossless RGB), `NNNNNN.safetensors` (true fields and masks on the
+    latent grid, SI units) and `NNNNNN.json` (caption, categories, violation, parameters, seed),
+    written in that order, each whole or not at all; `manifest.jsonl` lists them all.
+
+    Args:
+        out: the folder.
+        clips: how many.
+        scenes: only these; all by default.
+        categories: only scenes in which one of these is at work.
+        violations: share of clips that break a law.
+        seed: of the first clip.
+
+    Returns:
+        The manifest's records.
+
+    Raises:
+        InputError: numbers out of bounds, an unknown scene, no scene left, or a full disk.
+    """
+    if clips < 1:
+        raise InputError(f"clips is {clips}; make at least 1")
+    if not 0 <= violations <= 1:
+        raise InputError(f"violations is {violations}; a share is in 0..1")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; a seed is 0 or more")
+    chosen = [scene_named(s).name for s in scenes] if scenes else list(SCENES)
+    if categories:
+        chosen = [s for s in chosen if set(categories) & set(SCENES[s].categories)]
+    if not chosen:
+        raise InputError(
+            f"no scene shows {', '.join(categories or ())}; the world has "
+            + ", ".join(f"{s} ({', '.join(SCENES[s].categories)})" for s in SCENES)
+        )
+    items = [
+        item_at(i, violated=violations, first_seed=seed, scenes=chosen) for i in range(clips)
+    ]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made: {error.strerror}; choose another folder") from error
+    _check_same_corpus(out, items)
+    missing = [(out / f"{i:06d}", item) for i, item in enumerate(items)]
+    missing = [(stem, item) for stem, item in missing if not stem.with_suffix(".json").exists()]
+    from tqdm import tqdm
+
+    with ProcessPoolExecutor(min(PROCESSES, max(1, len(missing)))) as pool:
+        for _ in tqdm(pool.map(_write, missing), total=len(missing), unit="clip", disable=None):
+            pass
+    records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]
+    with written_whole(out / "manifest.jsonl") as part:
+        part.write_text("".join(json.dumps(r) + "\n" for r in records))
+    return records
+
+
+def _check_same_corpus(out: Path, items: list[Item]) -> None:
+    """Refuse to mix two corpora in one folder."""
+    for i, item in enumerate(items):
+        path = out / f"{i:06d}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            if (found["scene"], found["seed"], found["violation"]) != (
+                item.scene,
+                item.seed,
+                item.violation,
+            ):
+                raise InputError(
+                    f"{path} was made with other options (scene {found['scene']}, seed "
+                    f"{found['seed']}, violation {found['violation']}); choose another folder"
+                )
+
+
+def _write(job: tuple[Path, Item]) -> None:
+    from safetensors.numpy import save_file
+
+    stem, item = job
+    clip = make(item)
+    fields, masks = clip.latent_fields()
+    arrays = {f"field.{s}": a.astype(np.float32) for s, a in fields.items()}
+    arrays |= {f"mask.{s}": a.astype(np.float32) for s, a in masks.items()}
+    with written_whole(stem.with_suffix(".safetensors")) as part:
+        save_file(arrays, part)
+    write_lossless(stem.with_suffix(".mp4"), clip.frames, fps=16)
+    record = {
+        "name": stem.name,
+        "scene": item.scene,
+        "seed": item.seed,
+        "violation": item.violation,
+        "caption": clip.caption,
+        "categories": list(clip.categories),
+        "parameters": dict(clip.parameters),
+    }
+    with written_whole(stem.with_suffix(".json")) as part:
+        part.write_text(json.dumps(record))

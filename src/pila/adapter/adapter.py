@@ -10,17 +10,17 @@ from torch import Tensor
 
 from pila import flow
 from pila.adapter.base import LatentAdapter, require_finite
-from pila.adapter.blocks import CONVS, Conv
-from pila.adapter.condition import ConditionEncoder
+from pila.adapter.blocks import CONVS
+from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.decoder import Decoder
 from pila.adapter.encoder import Encoder
 from pila.adapter.experts import Experts, Updates
 from pila.adapter.fields import FieldEstimate, make_fields
 from pila.adapter.gate import Gain, make_gate
-from pila.adapter.router import Labels, Route, Router, check_top_k
+from pila.adapter.router import Route, Router, check_top_k
 from pila.errors import InputError
 from pila.physics.bank import Category, Slot
-from pila.types import BankTensor, Latent, Sigma, Vector
+from pila.types import BankTensor, Latent, Vector
 
 WIDTH_MULTIPLE = 8
 
@@ -32,8 +32,9 @@ class AdapterOutput:
     correction: Latent
     """g(sigma) dv, in float32: add it to v in float32."""
     gate: Gain
-    feature: Float[Tensor, "b k t h w"]
+    feature: Float[Tensor, "b width t h w"]
     estimate: FieldEstimate
+    condition: Condition
     refined: BankTensor
     updates: Updates
     """M_k * O_k of the selected experts, unweighted, in the order of `route.indices`."""
@@ -52,7 +53,9 @@ class AdapterOutput:
     def expert_banks(self, *, detach_bank: bool = False) -> Float[Tensor, "b k 32 t h w"]:
         """A_k = A + M_k O_k for the selected experts, in the order of `route.indices` (Eq. 5).
 
-        With `detach_bank` a loss on A_k trains the operators alone, not the estimate of A.
+        With `detach_bank` the A in this sum is a constant; a loss on A_k still reaches the
+        estimate through what the operators read. To train them alone, call `adapter.experts` on
+        detached bank and feature with this output's condition and route.
         """
         bank = self.bank.detach() if detach_bank else self.bank
         return bank.unsqueeze(1) + self.updates
@@ -115,7 +118,7 @@ class PilaAdapter(LatentAdapter):
         field_estimator: str = "anchored",
         encoder_blocks: int = 4,
         decoder_blocks: int = 2,
-        conv: Conv = "factorised",
+        conv: str = "factorised",
         experts_see_feature: bool = True,
         decoder_sees_feature: bool = False,
     ) -> None:
@@ -156,11 +159,11 @@ class PilaAdapter(LatentAdapter):
 
     def forward(
         self,
-        x_t: Latent,
-        v: Latent,
-        sigma: Sigma,
-        text: Float[Tensor, "b d"],
-        labels: Labels | None = None,
+        x_t: Tensor,
+        v: Tensor,
+        sigma: Tensor,
+        text: Tensor,
+        labels: Tensor | None = None,
         *,
         top_k: int | None = None,
         active: Iterable[Slot | str] | None = None,
@@ -170,10 +173,10 @@ class PilaAdapter(LatentAdapter):
         """The gated correction g(sigma) dv [b, c, t, h, w] in float32, to be added to v.
 
         Args:
-            x_t, v: noisy latents and the generator's prediction at them.
-            sigma: noise levels in [0, 1], 1 = pure noise.
-            text: pooled embedding of the refined prompt; see `pool_text`.
-            labels: categories that the prompt names; None routes by the condition alone.
+            x_t, v: noisy latents and the generator's prediction at them, [b, c, t, h, w].
+            sigma: noise levels in [0, 1], 1 = pure noise, [b].
+            text: pooled embedding of the refined prompt, [b, text_dim]; see `pool_text`.
+            labels: categories that the prompt names, bool [b, 8]; None routes by c alone.
             top_k: experts for this call instead of the configured number.
             active: weak slots for this call instead of `fields.active`.
             return_details: return an `AdapterOutput` instead, from the same pass.
@@ -204,6 +207,7 @@ class PilaAdapter(LatentAdapter):
             gate=gate,
             feature=feature,
             estimate=estimate,
+            condition=c,
             refined=refinement.bank,
             updates=refinement.updates,
             route=route,

@@ -6,18 +6,15 @@ from a two-dimensional channels-last convolution, the fastest form on CPUs and o
 are local (normalisation is over channels only), so a clip may be tiled exactly.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila.errors import InputError
-from pila.types import Latent
+from pila.types import AnyField, Latent
 
-Conv = Literal["factorised", "dense"]
-CONVS: tuple[Conv, ...] = ("factorised", "dense")
+CONVS = ("factorised", "dense")
 
 
 def channels_last(x: Latent) -> Float[Tensor, "b t h w c"]:
@@ -33,7 +30,7 @@ def channels_first(x: Float[Tensor, "b t h w c"]) -> Latent:
 class Pointwise(nn.Linear):
     """A 1x1x1 convolution: the same linear map at every place."""
 
-    def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+    def forward(self, x: AnyField) -> AnyField:  # type: ignore[override]
         """[b, in, t, h, w] -> [b, out, t, h, w]."""
         return channels_first(super().forward(channels_last(x)))
 
@@ -41,7 +38,7 @@ class Pointwise(nn.Linear):
 class ChannelNorm(nn.LayerNorm):
     """Normalises the channels at every place by themselves."""
 
-    def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+    def forward(self, x: AnyField) -> AnyField:  # type: ignore[override]
         """[b, c, t, h, w], shape kept."""
         return channels_first(super().forward(channels_last(x)))
 
@@ -52,7 +49,7 @@ class SpatialConv(nn.Conv2d):
     def __init__(self, channels_in: int, channels_out: int, *, dilation: int = 1) -> None:
         super().__init__(channels_in, channels_out, 3, padding=dilation, dilation=dilation)
 
-    def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+    def forward(self, x: AnyField) -> AnyField:  # type: ignore[override]
         """[b, in, t, h, w] -> [b, out, t, h, w]."""
         b, _, t, _, _ = x.shape
         frames = channels_last(x).flatten(0, 1).movedim(-1, 1)
@@ -67,7 +64,7 @@ class TemporalConv(nn.Conv2d):
             channels_in, channels_out, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)
         )
 
-    def forward(self, x: Latent) -> Latent:  # type: ignore[override]
+    def forward(self, x: AnyField) -> AnyField:  # type: ignore[override]
         """[b, in, t, h, w] -> [b, out, t, h, w]."""
         h, w = x.shape[-2:]
         tracks = channels_last(x).flatten(2, 3).movedim(-1, 1)
@@ -103,7 +100,7 @@ class ResidualBlock(nn.Module):
         *,
         time_dilation: int = 1,
         space_dilation: int = 1,
-        conv: Conv = "factorised",
+        conv: str = "factorised",
     ) -> None:
         super().__init__()
         if conv not in CONVS:
@@ -120,7 +117,7 @@ class ResidualBlock(nn.Module):
                 width, width, time_dilation=time_dilation, space_dilation=space_dilation
             )
 
-    def forward(self, x: Latent, condition: Float[Tensor, "b k"]) -> Latent:
+    def forward(self, x: Latent, condition: Float[Tensor, "b _"]) -> Latent:
         """[b, width, t, h, w], shape kept; condition [b, condition_dim]."""
         scale, shift = self.film(F.silu(condition))[:, :, None, None, None].chunk(2, dim=1)
         hidden = self.conv_in(F.silu(torch.addcmul(shift, self.norm_in(x), 1 + scale)))

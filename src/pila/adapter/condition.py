@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pila.types import Sigma
 
-Condition = Float[Tensor, "b k"]
+Condition = Float[Tensor, "b width"]
 Text = Float[Tensor, "b d"]
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import Condition
 from pila.physics.bank import NUM_BANK_CHANNELS
 from pila.types import BankTensor, Latent
@@ -27,7 +27,7 @@ class Decoder(nn.Module):
         latent_channels: int,
         width: int,
         num_blocks: int,
-        conv: Conv = "factorised",
+        conv: str = "factorised",
         sees_feature: bool = False,
     ) -> None:
         super().__init__()
@@ -51,7 +51,11 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, bank: BankTensor, condition: Condition, v: Latent, feature: Float[Tensor, "b k t h w"]
+        self,
+        bank: BankTensor,
+        condition: Condition,
+        v: Latent,
+        feature: Float[Tensor, "b width t h w"],
     ) -> Latent:
         """A~ [b, 32, t, h, w], c [b, width], v [b, c, t, h, w] -> dv, shaped as v."""
         dtype = self.stem.weight.dtype

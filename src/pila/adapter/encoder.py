@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import SigmaEmbedding
 from pila.types import Latent, Sigma
 
@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, *, latent_channels: int, width: int, num_blocks: int, conv: Conv = "factorised"
+        self, *, latent_channels: int, width: int, num_blocks: int, conv: str = "factorised"
     ) -> None:
         super().__init__()
         self.sigma = SigmaEmbedding(width)
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         )
         self.norm = ChannelNorm(width)
 
-    def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b k t h w"]:
+    def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b width t h w"]:
         """x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w]."""
         condition = self.sigma(sigma)
         x = self.stem(x0_hat.to(self.stem.weight.dtype))

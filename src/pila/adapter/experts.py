@@ -73,7 +73,7 @@ class Experts(nn.Module):
     def forward(
         self,
         bank: BankTensor,
-        feature: Float[Tensor, "b d t h w"],
+        feature: Float[Tensor, "b width t h w"],
         condition: Condition,
         route: Route,
         *,
@@ -106,7 +106,7 @@ class Experts(nn.Module):
     def hidden(
         self,
         bank: BankTensor,
-        feature: Float[Tensor, "b d t h w"],
+        feature: Float[Tensor, "b width t h w"],
         condition: Condition,
         indices: Int[Tensor, "b k"],
     ) -> Float[Tensor, "b n m"]:
@@ -121,7 +121,7 @@ class Experts(nn.Module):
         return F.silu(gate) * value
 
     def stencils(
-        self, bank: BankTensor, feature: Float[Tensor, "b d t h w"]
+        self, bank: BankTensor, feature: Float[Tensor, "b width t h w"]
     ) -> Float[Tensor, "b c t h w"]:
         """The bank, its finite differences and, if the experts may see it, the feature."""
         fd = self.calculus

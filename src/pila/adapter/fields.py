@@ -20,7 +20,7 @@ from pila.physics.bank import NUM_BANK_CHANNELS, Slot, pack, spread
 from pila.physics.calculus import Calculus
 from pila.types import AnyField, BankTensor, Latent, Scalar, SymTensor, Vector
 
-Feature = Float[Tensor, "b k t h w"]
+Feature = Float[Tensor, "b width t h w"]
 
 WEAK_SLOTS = (Slot.PHASE, Slot.TEMPERATURE, Slot.IMPULSE, Slot.WAVE)
 """In the order in which they wake; every other slot is core and always active."""
@@ -92,15 +92,17 @@ class VelocityHead(nn.Module):
 class Head(nn.Module):
     """Reads fields off the feature and the fields known so far."""
 
-    def __init__(self, width: int, context_channels: int, channels_out: int) -> None:
+    def __init__(
+        self, width: int, context_channels: int, channels_out: int, *, bias: bool = True
+    ) -> None:
         super().__init__()
         hidden = width // 2
         # Two matrices on two inputs are one matrix on their concatenation, without the copy.
         self.from_feature = Pointwise(width, hidden)
         self.from_context = Pointwise(context_channels, hidden, bias=False)
-        self.out = Pointwise(hidden, channels_out)
+        self.out = Pointwise(hidden, channels_out, bias=bias)
 
-    def forward(self, feature: Feature, *context: AnyField) -> Latent:
+    def forward(self, feature: Feature, *context: AnyField) -> AnyField:
         """Feature [b, width, t, h, w] and context fields -> [b, out, t, h, w], at least float32."""
         known = torch.cat(context, dim=1).to(self.from_context.weight.dtype)
         hidden = self.from_feature(feature) + self.from_context(known)
@@ -122,7 +124,7 @@ class AnchoredFields(nn.Module):
         # Only the velocity slot of the scaffold enters this bank; `ScaffoldFields` uses all of it.
         self.scaffold = Pointwise(width, NUM_BANK_CHANNELS)  # Eq. 13
         self.velocity = VelocityHead()  # Eq. 14
-        self.pressure = Head(width, 5, 1)
+        self.pressure = Head(width, 5, 1, bias=False)  # centring would take a bias away
         self.density = Head(width, 5, 1)
         self.phase = Head(width, 5, 1)
         self.temperature = Head(width, 4, 1)

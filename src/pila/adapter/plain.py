@@ -6,18 +6,16 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila import flow
 from pila.adapter.base import LatentAdapter
-from pila.adapter.blocks import ChannelNorm, Conv, Pointwise, ResidualBlock
+from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import ConditionEncoder
 from pila.adapter.encoder import SPACE_DILATIONS, TIME_DILATIONS
 from pila.adapter.gate import make_gate
-from pila.adapter.router import Labels
 from pila.errors import InputError
-from pila.types import Latent, Sigma
+from pila.types import Latent
 
 TOLERANCE = 0.02
 """By how much a matched control's parameter count may differ, relatively."""
@@ -43,7 +41,7 @@ class PlainAdapter(LatentAdapter):
         num_blocks: int = 8,
         gate: str = "quadratic",
         gate_floor: float = 0.05,
-        conv: Conv = "factorised",
+        conv: str = "factorised",
     ) -> None:
         super().__init__()
         counts = (latent_channels, text_dim, hidden_width, num_blocks)
@@ -73,11 +71,11 @@ class PlainAdapter(LatentAdapter):
 
     def forward(
         self,
-        x_t: Latent,
-        v: Latent,
-        sigma: Sigma,
-        text: Float[Tensor, "b d"],
-        labels: Labels | None = None,
+        x_t: Tensor,
+        v: Tensor,
+        sigma: Tensor,
+        text: Tensor,
+        labels: Tensor | None = None,
         *,
         top_k: int | None = None,
     ) -> Latent:

@@ -36,9 +36,14 @@ _FILLERS = frozenset(
         "those",
     ]
 )
+_NEAR = 4
+"""How many matches before and after a match can make it a figure of speech."""
 _PARTICLES = frozenset(["into", "onto", "on", "off", "over", "down", "up", "away", "out"])
 _ABSTRACT_REACH = 2
 """How many words lie at most between "heart" and the "melts" that is only said of it."""
+
+Side = Literal["acts", "subject", "object"]
+"""Where a rule seeks the thing: on both sides of the action, just before, or just after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Rule:
     everywhere: tuple[frozenset[str], ...]
     things: frozenset[str]
     actions: frozenset[str]
-    side: Literal["acts", "subject", "object"]
+    side: Side
     absent: frozenset[str]
     gives: Mapping[Category, float]
 
@@ -93,16 +98,20 @@ class Lexicon:
                     position = last
                     break
             position += 1
-        return [m for m in matches if not self._void(m, matches, words)]
+        return [
+            match
+            for index, match in enumerate(matches)
+            if not self._void(match, matches[max(0, index - _NEAR) : index + _NEAR + 1], words)
+        ]
 
-    def _void(self, match: Match, matches: Sequence[Match], words: Sequence[str]) -> bool:
+    def _void(self, match: Match, near: Sequence[Match], words: Sequence[str]) -> bool:
         """Whether a match says nothing about the scene's physics."""
         if match.concepts & {"idiom", "style"}:
             return True
         before = words[max(0, match.first - _NEGATION_REACH) : match.first]
         if any(word in _NEGATIONS or word.endswith("n't") for word in before):
             return True
-        for other in matches:
+        for other in near:
             if other is match:
                 continue
             if "camera" in other.concepts and 0 < match.first - other.last <= 2:
@@ -192,8 +201,7 @@ def _points(raw: Mapping[str, float]) -> dict[Category, float]:
 
 def _rule(entry: Mapping, known: set[str]) -> Rule:
     everywhere = tuple(frozenset(text.split("|")) for text in entry.get("all", ()))
-    sides: tuple[Literal["subject", "object"], ...] = ("subject", "object")
-    side = next((name for name in sides if name in entry), "acts")
+    side: Side = "subject" if "subject" in entry else "object" if "object" in entry else "acts"
     things, actions = (frozenset(text.split("|")) for text in entry.get(side, ("", "")))
     rule = Rule(
         everywhere=everywhere,

@@ -1,0 +1,85 @@
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pila import labels
+from pila.errors import InputError
+from pila.labels import check_prompt, make_parser, parse_categories
+from pila.labels.parser import PROMPT_LIMIT
+from pila.physics.bank import Category
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n\t"])
+def test_empty_prompt(prompt: str) -> None:
+    with pytest.raises(InputError, match="the prompt is empty"):
+        check_prompt(prompt)
+    with pytest.raises(InputError, match="the prompt is empty"):
+        make_parser("offline")(prompt)
+
+
+def test_long_prompt() -> None:
+    with pytest.raises(InputError, match=r"10,000 characters; it must have fewer than 10,000"):
+        check_prompt("x" * PROMPT_LIMIT)
+    assert check_prompt("x" * (PROMPT_LIMIT - 1)) == "x" * (PROMPT_LIMIT - 1)
+
+
+def test_prompt_that_is_no_text() -> None:
+    with pytest.raises(InputError, match="the prompt is list, not text"):
+        check_prompt(["a"])  # type: ignore[arg-type]
+
+
+def test_categories_are_read_forgivingly() -> None:
+    expected = (Category.RIGID_BODY, Category.COLLISION)
+    assert parse_categories("rigid_body,collision") == expected
+    assert parse_categories(" Rigid Body , collision,rigid-body, ") == expected
+
+
+@pytest.mark.parametrize(
+    ("typo", "hint"), [("colision", "collision"), ("termal", "thermal"), ("rigid", "rigid_body")]
+)
+def test_typos_get_a_suggestion(typo: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"unknown category '{typo}'; did you mean {hint}"):
+        parse_categories(f"fluid,{typo}")
+
+
+@pytest.mark.parametrize("text", ["", " ", ",,"])
+def test_no_categories(text: str) -> None:
+    with pytest.raises(InputError, match="at least 1 of rigid_body"):
+        parse_categories(text)
+
+
+def test_unknown_parser() -> None:
+    with pytest.raises(InputError, match="one of auto, offline, llm"):
+        make_parser("magic")
+
+
+def test_a_parse_is_plain_json() -> None:
+    parse = make_parser("offline")("a ball bounces on the floor")
+    content = json.loads(json.dumps(parse.to_dict()))
+    assert content["categories"] == ["rigid_body", "collision"]
+    assert set(content) == {"refined_prompt", "categories", "evidence", "parser", "note"}
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    parser = make_parser("offline")
+    if not text.strip():
+        with pytest.raises(InputError):
+            parser(text)
+        return
+    parse = parser(text)
+    assert parse == parser(text)
+    assert len(parse.categories) <= 3
+    assert set(parse.evidence) == set(parse.categories)
+    assert all(parse.evidence.values())
+
+
+def test_the_client_is_imported_only_when_a_model_is_asked() -> None:
+    for path in Path(labels.__file__).parent.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert "openai" not in ast.unparse(node), path.name

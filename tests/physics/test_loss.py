@@ -232,7 +232,7 @@ def test_an_inflated_translation_no_longer_hides_a_residual():
     freely = residual_loss(inflated, term, FD, K)
     held = residual_loss(inflated, term, FD, K, denominators=before.denominators)
     assert (freely.total < 0.02 * before.total).all()
-    assert (held.total > 5 * freely.total).all()
+    torch.testing.assert_close(held.total, before.total)
 
 
 def test_a_field_at_rest_in_the_reference_may_begin_to_move():

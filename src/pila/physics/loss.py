@@ -13,7 +13,7 @@ of linear relations do not depend on the fields' scale; in non-linear ones the s
 
 Inflation, the opposite evasion, adds a motion that obeys the law for nothing (trial.md, lesson 3).
 Against it `denominators` takes the sizes measured on a reference, usually the bank before the
-experts: a score is then never divided by more than the reference.
+experts: a score is then divided by the smaller of both sizes, and beyond 1 saturates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ from pila.physics.residual import Coefficients, Pieces, Residual
 from pila.physics.terms import TERMS
 from pila.types import AnyField, Scalar
 
-_LEAST_GROWTH = 0.1
-"""With a reference, the denominator is still at least this share of the pieces' own size, so that
-a field at rest in the reference may begin to move; a score is then at most 10."""
+_EXCESS = 0.1
+"""Beyond 1, which only a reference allows, a score grows more slowly and stays below 1/_EXCESS: a
+field at rest in the reference may begin to move."""
 
 
 class Form(StrEnum):
@@ -83,8 +83,8 @@ def residual_loss(
         form: "relative" (above) or "plain", the mean square of the pieces' sum.
         mask: where the relations are asked for, >= 0; its scale does not matter.
         weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
-        denominators: a reference's `denominators`. Relative: no score is divided by more than
-            that. Plain: the mean square is divided by it.
+        denominators: a reference's `denominators`. Relative: a score up to 1 is divided
+            by no more than that. Plain: the mean square is divided by it.
         floor: mean square below which pieces count as absent.
 
     Half precision is computed in fp32. Raises FloatingPointError naming a term that is not
@@ -109,7 +109,8 @@ def residual_loss(
     if form is Form.RELATIVE:
         bottom = size
         if reference is not None:
-            bottom = torch.minimum(size, torch.maximum(reference, _LEAST_GROWTH * size))
+            bottom = torch.minimum(size, reference)
+            bottom = bottom + _EXCESS * torch.relu(top - bottom)
         scores = (top + floor) / (bottom + floor)
     else:
         scores = top if reference is None else top / (reference + floor)

@@ -228,6 +228,35 @@ def test_world_measure_refuses(tmp_path, capsys, args, message):
     assert printed.count("\n") == 1
 
 
+def test_world_make(tmp_path, capsys):
+    args = ["world", "make", "--scene", "thrown_ball", "--clips", "2", "--out", str(tmp_path / "w")]
+    assert run(args) == 0
+    assert capsys.readouterr().out.startswith("2 clips in ")
+    assert len(list((tmp_path / "w").rglob("*.mp4"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scene", "thrown_bal"], "thrown_ball"),
+        (["--categories", "thermic"], "thermal"),
+        (["--violations", "1.5"], "1.5"),
+        (["--clips", "0"], "0"),
+    ],
+)
+def test_world_make_refuses(tmp_path, capsys, options, message):
+    assert run(["world", "make", "--out", str(tmp_path / "w"), *options]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "w").exists()
+
+
+def test_train_dry_run(capsys):
+    assert run(["train", "embedded-couple", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "couple"
+
+
 def test_train_refuses(tmp_path, capsys):
     assert run(["train", "embeded", "--output", str(tmp_path / "run")]) == 2
     assert "embeded" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -21,7 +23,8 @@ def make_inputs(batch=2, size=(4, 5, 6), dtype=torch.float32):
 
 def make_adapter(*, live=True, **config):
     """A tiny adapter; `live` gives the zero-initialised last layer values, as training would."""
-    adapter = PilaAdapter(**({"text_dim": TEXT, "hidden_width": 8} | config))
+    defaults: dict[str, Any] = {"text_dim": TEXT, "hidden_width": 8}
+    adapter = PilaAdapter(**(defaults | config))
     if live:
         torch.nn.init.normal_(adapter.decoder.out.weight)
     return adapter

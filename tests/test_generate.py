@@ -1,6 +1,7 @@
 """The whole path from a prompt to files, on a tiny Wan repository with random weights."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,14 @@ PROMPT = tiny.PROMPT
 @pytest.fixture
 def request_for(wan_folder, adapter_folder, tmp_path):
     def make(**changes):
-        options = {"prompt": PROMPT, "model": str(wan_folder), "adapter": str(adapter_folder)}
-        return GenerateRequest(
-            **options | {"device": "cpu", "output": tmp_path / "clip.mp4"} | changes
-        )
+        options: dict[str, Any] = {
+            "prompt": PROMPT,
+            "model": str(wan_folder),
+            "adapter": str(adapter_folder),
+            "device": "cpu",
+            "output": tmp_path / "clip.mp4",
+        }
+        return GenerateRequest(**options | changes)
 
     return make
 

@@ -112,7 +112,7 @@ def test_half_precision_stays_near():
     adapter = make_adapter()
     arguments = make_inputs()
     full = adapter(*arguments)
-    adapter.to(torch.bfloat16)
+    torch.nn.Module.to(adapter, torch.bfloat16)
     half = adapter(*arguments)
     assert half.dtype == torch.float32
     assert (half - full).norm() < 0.05 * full.norm()

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # In a process of its own, since the shape checks that tests install cannot be traced.
 PROGRAM = """
 import torch
@@ -35,6 +37,7 @@ assert adapter.experts.inner.grad.any()
 """
 
 
+@pytest.mark.slow
 def test_one_graph():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -66,7 +66,8 @@ def _write(
     import av
 
     with written_whole(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = cast(Any, container.add_stream(codec, rate=rate))  # typed as a union of kinds
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels
         stream.options = options

@@ -186,18 +186,17 @@ def best_bend(
     Each ball moves on two straight pieces that join at one moment, the same for both balls;
     that moment is found by trying every quarter frame.
     """
-    best = None
+    if len(t) < 9:
+        return None
     both = np.concatenate([a, b], axis=1)
-    step = (t[1] - t[0]) / 4
-    for contact in np.arange(t[3], t[-4], step):
-        basis = np.stack(
-            [np.ones_like(t), np.clip(t - contact, None, 0), np.clip(t - contact, 0, None)], 1
-        )
-        coefficients, *_ = np.linalg.lstsq(basis, both, rcond=None)
-        misfit = float(np.sqrt(((both - basis @ coefficients) ** 2).sum(1).mean() / 2))
-        if best is None or misfit < best[2]:
-            best = coefficients[1].reshape(2, 2), coefficients[2].reshape(2, 2), misfit
-    return best
+    contacts = np.arange(t[3], t[-4], (t[1] - t[0]) / 4)
+    late = t - contacts[:, None]
+    basis = np.stack([np.ones_like(late), np.clip(late, None, 0), np.clip(late, 0, None)], axis=-1)
+    coefficients = np.linalg.pinv(basis) @ both
+    misfits = np.sqrt(((both - basis @ coefficients) ** 2).sum(-1).mean(-1) / 2)
+    best = int(np.argmin(misfits))
+    _, before, after = coefficients[best]
+    return before.reshape(2, 2), after.reshape(2, 2), float(misfits[best])
 
 
 def _along(velocity: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:

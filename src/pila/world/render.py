@@ -101,21 +101,26 @@ def colour_weights(frames: np.ndarray, num_balls: int) -> list[np.ndarray]:
     weight = np.clip((chroma - 35.0) / 50.0, 0.0, 1.0)
     if num_balls == 1:
         return [weight]
-    hue = _hue(rgb, high, chroma)
+    # Hues of the coloured pixels alone: the ground is most of the picture and has none.
+    coloured = weight > 0
+    hue = _hue(rgb[coloured], high[coloured], chroma[coloured])
     names = np.array([_hue_of(np.array(c, float)) for c in PALETTE.values()])
-    nearest = np.argmin(np.abs(_wrap(hue[..., None] - names)), axis=-1)
-    share = np.bincount(nearest.ravel(), weight.ravel(), minlength=len(names))
+    nearest = np.argmin(np.abs(_wrap(hue[:, None] - names)), axis=-1)
+    share = np.bincount(nearest, weight[coloured], minlength=len(names))
     chosen = np.argsort(share)[::-1][:num_balls]
-    distances = np.abs(_wrap(hue[..., None] - names[chosen]))
-    mine = np.argmin(distances, axis=-1)
-    return [weight * (mine == i) for i in range(num_balls)]
+    mine = np.argmin(np.abs(_wrap(hue[:, None] - names[chosen])), axis=-1)
+    masks = []
+    for i in range(num_balls):
+        mask = np.zeros_like(weight)
+        mask[coloured] = weight[coloured] * (mine == i)
+        masks.append(mask)
+    return masks
 
 
 def read_ball(weight: np.ndarray, extent: float) -> BallTrack:
     """Centre and radius of the ball under a soft mask: first moments and area."""
     size = weight.shape[1]
     x, y = pixel_centres(size, extent)
-    # Stray specks far from the ball would pull the centroid: keep what is near the median.
     area = weight.sum((1, 2))
     safe = np.maximum(area, 1e-9)
     cell = (extent / size) ** 2

@@ -57,13 +57,29 @@ def test_imports_run_one_way(path):
     [
         ("import pila", ("torch", "numpy", "diffusers", "transformers", "matplotlib", "gradio")),
         ("import pila.cli", ("torch", "diffusers", "transformers", "matplotlib", "gradio")),
-        ("from pila import Category, Slot", ("diffusers", "transformers", "matplotlib", "gradio")),
+        ("from pila import Category, Slot", ("torch", "numpy", "diffusers", "transformers")),
+        ("import pila.labels", ("torch", "numpy", "einops", "diffusers", "transformers")),
+        (
+            "from pila.labels.llm import LlmParser; from pila.cli import run; "
+            "assert run(['label', 'two steel balls collide', '--parser', 'offline', '--json']) == 0",
+            ("torch", "einops", "diffusers", "transformers", "matplotlib"),
+        ),
     ],
 )
 def test_light(statement, heavy):
     code = f"{statement}; import sys; print(*[m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    # A command prints first; what follows its last line are the modules found.
+    assert done.stdout.rpartition("}")[2].split() == []
+
+
+def test_every_name_of_physics_is_where_it_is_said_to_be():
+    import pila.physics
+
+    for name in pila.physics.__all__:
+        assert getattr(pila.physics, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'curl'"):
+        _ = pila.physics.curl
 
 
 def test_exports():

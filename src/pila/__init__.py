@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from pila.backbones.wan import PilaWanPipeline as PilaWanPipeline
     from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
     from pila.errors import InputError as InputError
-    from pila.physics import Category as Category
-    from pila.physics import Slot as Slot
+    from pila.physics.layout import Category as Category
+    from pila.physics.layout import Slot as Slot
 
 _EXPORTS = {
-    "Category": "pila.physics",
+    "Category": "pila.physics.layout",
     "InputError": "pila.errors",
     "PilaAdapter": "pila.adapter",
     "PilaWanImageToVideoPipeline": "pila.backbones.wan_i2v",
     "PilaWanPipeline": "pila.backbones.wan",
-    "Slot": "pila.physics",
+    "Slot": "pila.physics.layout",
 }
 __all__ = ["__version__", *_EXPORTS]  # pyright: ignore[reportUnsupportedDunderAll]
 

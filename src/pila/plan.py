@@ -12,7 +12,7 @@ from pila.backbones.embedded import find_model
 from pila.backbones.repository import check_wan_repository, read_json
 from pila.errors import InputError
 from pila.labels.parser import check_prompt, parse_categories
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 from pila.request import GenerateRequest
 
 MAX_STEPS = 1_000

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
 from pila.labels.parser import parse_category
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T", bound=BaseModel)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pila.labels.parser import Parser, ParserName, make_parser
 from pila.labels.prompt_set import load_prompts
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pila.labels.lexicon import Lexicon, Match, Rule, load_lexicon
 from pila.labels.parser import Parse, check_prompt
 from pila.labels.refine import refine
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 THRESHOLD = 0.95
 """Points from which a category is answered."""

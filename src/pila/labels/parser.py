@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from pila.errors import InputError
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 PROMPT_LIMIT = 10_000
 """A prompt has fewer characters than this. UMT5 reads 512 tokens, about 2,000 characters."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 Half = Literal["development", "held_out"]
 HALVES: tuple[Half, Half] = ("development", "held_out")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from pila.labels.lexicon import load_lexicon, stem
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 
 MECHANISMS = {
     Category.RIGID_BODY: "solid bodies keep their shape and follow inertia and gravity",

@@ -1,4 +1,4 @@
-"""The physical attribute bank (Eq. 12): ten slots of 32 channels, and eight categories.
+"""The physical attribute bank (Eq. 12): joining, splitting and reading its ten slots.
 
 A slot has two shapes. Its *canonical field* is what a relation reads: a scalar (1 channel), a
 vector (x, y) or a symmetric tensor (xx, yy, xy). In the bank it fills `Slot.width` channels:
@@ -6,66 +6,24 @@ scalars and vectors are repeated, a tensor is laid out as (xx, xy, yx, yy).
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum, auto
-from itertools import accumulate
 
 import torch
 from einops import reduce, repeat
 
 from pila.errors import InputError
+from pila.physics.layout import NUM_BANK_CHANNELS, Category, Slot
 from pila.types import AnyField, BankTensor
 
-
-class Category(StrEnum):
-    """Physical categories: four of materials, four of phenomena (paper, Table 1)."""
-
-    RIGID_BODY = auto()
-    ELASTIC = auto()
-    FLUID = auto()
-    COMPRESSIBLE = auto()
-    PHASE_CHANGE = auto()
-    COLLISION = auto()
-    THERMAL = auto()
-    OPTICAL = auto()
-
-
-class Slot(StrEnum):
-    """Field-proxy slots in bank order; `width` counts channels, `channels` slices the bank."""
-
-    DISPLACEMENT = auto()
-    VELOCITY = auto()
-    PRESSURE = auto()
-    DENSITY = auto()
-    TEMPERATURE = auto()
-    PHASE = auto()
-    STRAIN = auto()
-    STRESS = auto()
-    IMPULSE = auto()
-    WAVE = auto()
-
-    @property
-    def components(self) -> int:
-        """Channels of the canonical field: scalar 1, vector 2, symmetric tensor 3."""
-        return _COMPONENTS[self]
-
-    @property
-    def width(self) -> int:
-        """Channels in the bank."""
-        return _WIDTHS[self]
-
-    @property
-    def channels(self) -> slice:
-        """Where the slot lies among the bank's 32 channels."""
-        return _CHANNELS[self]
-
-
-_COMPONENTS = dict(zip(Slot, (2, 2, 1, 1, 1, 1, 3, 3, 2, 1), strict=True))
-_WIDTHS = dict(zip(Slot, (4, 4, 2, 2, 2, 2, 4, 4, 4, 4), strict=True))
-_CHANNELS = {
-    slot: slice(end - _WIDTHS[slot], end)
-    for slot, end in zip(Slot, accumulate(_WIDTHS.values()), strict=True)
-}
-NUM_BANK_CHANNELS = sum(_WIDTHS.values())
+__all__ = [
+    "NUM_BANK_CHANNELS",
+    "Category",
+    "Slot",
+    "pack",
+    "read_fields",
+    "readout",
+    "spread",
+    "unpack",
+]
 
 
 def pack(fields: Mapping[Slot, AnyField]) -> BankTensor:

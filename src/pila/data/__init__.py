@@ -1,0 +1,1 @@
+"""Data as training reads it: batches of latents, captions and categories."""

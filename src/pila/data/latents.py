@@ -9,6 +9,7 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,9 +61,11 @@ class LatentCache:
         return self.world.clips // SHARD * SHARD
 
     def flags(self, index: int) -> np.ndarray:
+        """Which categories are at work in a clip, bool [8] in `Category` order."""
         return category_flags(self._item(index))
 
     def plausible(self, index: int) -> bool:
+        """Whether a clip breaks no law."""
         return self._item(index).violation is None
 
     def batch(self, indices: list[int]) -> tuple[Tensor, list[str], Tensor]:
@@ -110,7 +113,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-_vaes: dict[Path, torch.nn.Module] = {}
+_vaes: dict[Path, Any] = {}
 """The VAE of this process; loading it once a shard would cost more than some encodings."""
 
 

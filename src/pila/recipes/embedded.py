@@ -6,11 +6,13 @@ from pila.train.config import CoupleConfig, OptimConfig, TrainConfig
 
 
 def embedded_vae() -> TrainConfig:
-    """The embedded VAE on 48 px crops of nine frames."""
+    """The embedded VAE on 32 px crops of nine frames."""
     return TrainConfig(
         task="vae",
         # No averaging: the encoder stops before the decoder does, and must stay as it was.
-        optim=OptimConfig(lr=2e-3, steps=2000, batch=4, warmup=100, clip=0.5, ema=0.0, final_lr=0.02),
+        optim=OptimConfig(
+            lr=2.5e-3, steps=2600, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
+        ),
     )
 
 
@@ -25,7 +27,7 @@ def embedded_generator() -> TrainConfig:
     """The embedded generator on the mixed corpus, half of it violated."""
     return TrainConfig(
         task="generator",
-        optim=OptimConfig(lr=1e-3, steps=5000, batch=16, warmup=200, ema=0.998, final_lr=0.01),
+        optim=OptimConfig(lr=1.5e-3, steps=3000, batch=16, warmup=100, ema=0.995, final_lr=0.01),
     )
 
 

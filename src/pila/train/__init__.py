@@ -2,6 +2,7 @@
 
 import json as json_module
 import logging
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,10 +47,16 @@ def run(
             raise InputError(f"{name} is {value}; it must be at least 1")
     config = replace(RECIPES[recipe](), seed=seed)
     if dry_run:
-        print(json_module.dumps(asdict(config), indent=None if json else 2))
+        # The configuration is this call's result and goes to the user as it is, not to a log.
+        print(json_module.dumps(asdict(config), indent=None if json else 2))  # noqa: T201
         return None
+    from torch import distributed
+
     from pila.train.loop import fit
     from pila.train.tasks import build_task
 
+    # Under torchrun every process trains on its share of the batch.
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo")
     task = build_task(config)
     return fit(task, config, output, max_steps=max_steps, checkpoint_every=checkpoint_every)

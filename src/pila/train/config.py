@@ -35,15 +35,17 @@ class VaeConfig:
 
     base_dim: int = 12
     decoder_base_dim: int = 16
-    crop: int = 48
+    crop: int = 32
     frames: int = 9
     kl: float = 1e-5
-    image_steps: int = 900
+    image_steps: int = 1200
     """First steps on single frames, `image_batch` at once; video goes on from there."""
-    image_batch: int = 16
-    encoder_steps: int = 1500
+    image_batch: int = 24
+    encoder_steps: int = 2100
     """The encoder is frozen after this step, so that latents can be cached while the decoder
     goes on learning."""
+    object_share: float = 0.8
+    """Share of crops that are placed on something coloured; most others show bare ground."""
     object_weight: float = 4.0
     """Extra weight of coloured pixels: objects are small, and laws are read off them."""
 
@@ -65,7 +67,7 @@ class GeneratorConfig:
     """Latent cells a token holds in space; its 16 x 9 numbers must fit the width."""
     heads: int = 6
     head_dim: int = 32
-    layers: int = 6
+    layers: int = 4
     ffn: int = 768
     shift: float = 3.0
     """Flow shift of the noise levels trained on; the same as in sampling."""

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -49,20 +50,21 @@ class CoupleTask:
     """An adapter on a frozen transformer, over cached latents; one frozen forward a step."""
 
     def __init__(self, config: TrainConfig) -> None:
-        from pila.backbones.embedded import model_folder
+        from pila.backbones.embedded import find_model
 
         self.config = config
-        folder = model_folder(config.model)
+        folder = find_model(config.model)
         self.captions = CaptionEncoder(folder)
         self.cache = LatentCache(folder / "vae", config.world)
         self.transformer = WanTransformer3DModel.from_pretrained(folder / "transformer")
         self.transformer.eval().requires_grad_(False)
         self.frozen_hash = module_hash(self.transformer)
         torch.manual_seed(config.seed)
-        self.module = build_adapter(config, self.captions.encoder.config.d_model)
+        self.module: Any = build_adapter(config, self.captions.encoder.config.d_model)
         self.calculus, self.coefficients = Calculus(), Coefficients()
 
     def groups(self) -> list[dict]:
+        """All parameters; the encoder of a PilaAdapter at its own share of the learning rate."""
         if self.config.couple.kind == "plain":
             return [{"params": self.module.parameters()}]
         encoder = list(self.module.encoder.parameters())
@@ -72,6 +74,12 @@ class CoupleTask:
         return [{"params": rest}, {"params": encoder, "lr_scale": scale}]
 
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.
+
+        Returns:
+            The loss [], and the flow errors with and without correction, RMS of dv over v, and
+            each residual term by name.
+        """
         couple = self.config.couple
         if couple.kind == "pila":
             self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
@@ -113,7 +121,12 @@ class CoupleTask:
     ) -> tuple[Tensor, dict[str, float]]:
         """L_phys: the labels' losses on their experts' banks A_k, mean over labels and samples."""
         couple = self.config.couple
-        head = self.module.fields.velocity
+        # The reading of u is the anchor's; residuals must not move it.
+        anchor = self.module.fields.velocity.weight.detach()
+
+        def head(slot: Tensor) -> Tensor:
+            return torch.einsum("oc,bcthw->bothw", anchor, slot)
+
         with torch.no_grad():
             before = read_fields(out.bank, head)
             mask = blended(
@@ -122,29 +135,51 @@ class CoupleTask:
                 step,
                 couple.mask_warmup,
             )
+        # Operators alone: what they read is constant, so that no bank can be bent to their ease.
+        banks = self.expert_banks(out) if couple.detach_bank else out.expert_banks()
         losses, report = [], {}
         for index, category in enumerate(Category):
             chosen = flags[:, index]
             if not chosen.any():
                 continue
-            after = read_fields(
-                out.category_bank(category, detach_bank=couple.detach_bank)[chosen], head
-            )
+            # Plain A for a sample whose label was not routed: its residual then trains nothing.
+            here = (out.route.indices == index)[:, :, None, None, None, None]
+            routed = here.any(1)
+            bank = torch.where(routed, (banks * here).sum(1), out.bank.detach())
+            after = read_fields(bank[chosen], head)
             needed = recipe(category)
             options = {"form": couple.residual_form, "mask": mask[chosen]}
             with torch.no_grad():
                 reference = residual_loss(
                     {s: before[s][chosen] for s in needed},
-                    category, self.calculus, self.coefficients, **options,
+                    category,
+                    self.calculus,
+                    self.coefficients,
+                    **options,
                 ).denominators
             scored = residual_loss(
-                {s: after[s] for s in needed}, category, self.calculus, self.coefficients,
-                denominators=reference, **options,
+                {s: after[s] for s in needed},
+                category,
+                self.calculus,
+                self.coefficients,
+                denominators=reference,
+                **options,
             )
             share = 1.0 / flags[chosen].sum(1)
             losses.append(scored.total * share)
             report |= {f"{category}.{name}": x for name, x in scored.report().items()}
         return torch.cat(losses).sum() / len(flags), report
+
+    def expert_banks(self, out: AdapterOutput) -> Tensor:
+        """A_k of the selected experts [b, k, 32, t, h, w], a function of the operators only."""
+        refinement = self.module.experts(
+            out.bank.detach(),
+            out.feature.detach(),
+            out.condition.detach(),
+            out.route,
+            return_updates=True,
+        )
+        return out.bank.detach().unsqueeze(1) + refinement.updates
 
     def export(self, folder: Path) -> Path:
         """Write the adapter as safetensors and JSON; the backbone must be as it was."""
@@ -168,4 +203,3 @@ class CoupleTask:
 def ramp(step: int, warmup: int) -> float:
     """0 to 1 over `warmup` steps; 1 where there is none."""
     return min(1.0, step / warmup) if warmup else 1.0
-

@@ -15,13 +15,16 @@ from diffusers import (
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
+from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
+from pila.train.loop import num_processes
 from pila.train.text import MAX_TOKENS, vary
 
 
 def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
+    """An untrained Wan transformer for 16 latent channels and text embeddings of that width."""
     return WanTransformer3DModel(
         patch_size=(1, config.patch, config.patch),
         num_attention_heads=config.heads,
@@ -52,8 +55,12 @@ class CaptionEncoder:
 
     @torch.no_grad()
     def __call__(self, captions: list[str]) -> Tensor:
+        """Embeddings [b, 32, d], zero behind the last token of each caption."""
         batch = self.tokenizer(
-            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True,
+            captions,
+            padding="max_length",
+            max_length=MAX_TOKENS,
+            truncation=True,
             return_tensors="pt",
         )
         hidden = self.encoder(batch.input_ids, batch.attention_mask).last_hidden_state
@@ -65,7 +72,7 @@ class GeneratorTask:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.parts = Path(config.model)
+        self.parts = find_model(config.model)
         self.captions = CaptionEncoder(self.parts)
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
@@ -73,15 +80,15 @@ class GeneratorTask:
         self.module = build_transformer(config.generator, self.captions.encoder.config.d_model)
 
     def groups(self) -> list[dict]:
+        """Matrices decay; biases, scales and norms do not."""
         matrices = [p for p in self.module.parameters() if p.ndim >= 2]
-        others = [p for p in self.module.parameters() if p.ndim < 2]
-        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        vectors = [p for p in self.module.parameters() if p.ndim < 2]
+        return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
 
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
-        sigma = shifted(
-            torch.rand(len(x_0), generator=rng), self.config.generator.shift
-        )
+        sigma = shifted(torch.rand(len(x_0), generator=rng), self.config.generator.shift)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, sigma)
         v = self.module(x_t, sigma * 1000, text, return_dict=False)[0]
@@ -108,7 +115,8 @@ class GeneratorTask:
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,
             vae=AutoencoderKLWan.from_pretrained(self.parts / "vae"),
-            scheduler=scheduler,
+            # Annotated in diffusers with the class of its default alone.
+            scheduler=scheduler,  # pyright: ignore[reportArgumentType]
             transformer=self.module.eval(),
         ).save_pretrained(beside)
         shutil.rmtree(final, ignore_errors=True)
@@ -125,7 +133,7 @@ def draw_batch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8]."""
     indices: list[int] = []
-    while len(indices) < config.optim.batch:
+    while len(indices) < config.optim.batch // num_processes():
         (index,) = torch.randint(0, len(cache), (1,), generator=rng).tolist()
         if not plausible_only or cache.plausible(index):
             indices.append(index)

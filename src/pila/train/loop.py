@@ -1,12 +1,13 @@
 """The training loop: steps, schedule, averaged weights, checkpoints, metrics; nothing else.
 
-A step's random numbers come from (seed, step) alone, so that a resumed run repeats a straight
+A step's random numbers come from (seed, step, process) alone, so that a resumed run repeats a straight
 one bit for bit and a checkpoint holds no generator states.
 """
 
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from pila.errors import InputError
 from pila.train import checkpoint
@@ -27,13 +28,18 @@ log = logging.getLogger(__name__)
 class Task(Protocol):
     """What is trained: its module, its loss, and what it leaves behind."""
 
-    module: nn.Module
-
-    def groups(self) -> list[dict]:
-        """AdamW parameter groups; a group may carry `lr_scale`."""
+    @property
+    def module(self) -> nn.Module:
+        """What is trained; all its parameters are clipped, averaged and kept in checkpoints."""
         ...
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]: ...
+    def groups(self) -> list[dict]:
+        """AdamW parameter groups; one may carry `lr_scale`."""
+        ...
+
+    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss [] of one batch, and figures for the log; randomness comes from `rng` alone."""
+        ...
 
     def export(self, folder: Path) -> Path:
         """Write the finished module, whole or not at all; returns where."""
@@ -67,20 +73,26 @@ def fit(
         FloatingPointError: a loss that is not finite, with the step.
     """
     optim = config.optim
-    groups = [
-        {"lr_scale": 1.0, **group, "params": list(group["params"])} for group in task.groups()
-    ]
+    if optim.batch % num_processes():
+        raise InputError(
+            f"optim.batch is {optim.batch}; it must be a multiple of the {num_processes()} processes"
+        )
+    groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
     optimizer = torch.optim.AdamW(
         groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
     )
     trained = dict(task.module.named_parameters())
     average = {name: p.detach().clone() for name, p in trained.items()}
     start = _resume(output, config, task.module, optimizer, average)
-    _begin(output, config)
+    first = rank() == 0
+    if first:
+        _begin(output, config)
     last = min(optim.steps, max_steps or optim.steps)
-    with (output / "metrics.jsonl").open("a") as metrics_file, _bar(start, last, progress) as bar:
+    metrics_path = output / "metrics.jsonl" if first else Path(os.devnull)
+    with metrics_path.open("a") as metrics_file, _bar(start, last, progress and first) as bar:
         for step in range(start, last):
-            rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+            draw = (config.seed * 1_000_003 + step) * num_processes() + rank()
+            rng = torch.Generator().manual_seed(draw)
             for group in optimizer.param_groups:
                 group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
             loss, metrics = task.loss(step, rng)
@@ -89,8 +101,9 @@ def fit(
                     f"the loss is {loss.item()} at step {step} of {config.task} "
                     f"({dict(metrics)}); the last checkpoint is kept in {output / 'checkpoints'}"
                 )
-            optimizer.zero_grad(set_to_none=True)
+            task.module.zero_grad(set_to_none=True)
             loss.backward()
+            average_gradients(task.module)
             norm = nn.utils.clip_grad_norm_(task.module.parameters(), optim.clip)
             optimizer.step()
             if optim.ema:
@@ -104,15 +117,37 @@ def fit(
                 metrics_file.flush()
                 bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
             bar.update()
-            if (step + 1) % checkpoint_every == 0 or step == last - 1:
+            if first and ((step + 1) % checkpoint_every == 0 or step == last - 1):
                 _checkpoint(output, config, task.module, optimizer, average, step + 1)
-    if last < optim.steps:
+    if last < optim.steps or not first:
         return None
     if optim.ema:
         with torch.no_grad():
             for name, p in trained.items():
                 p.copy_(average[name])
     return task.export(output)
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over processes, in one message; alone, do nothing."""
+    if num_processes() == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    distributed.all_reduce(flat)
+    flat /= num_processes()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def num_processes() -> int:
+    """How many processes train together (torchrun's world size)."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is; rank 0 alone writes."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def schedule(step: int, optim: OptimConfig) -> float:

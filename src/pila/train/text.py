@@ -37,6 +37,7 @@ def build_tokenizer() -> T5Tokenizer:
 
 
 def build_text_encoder(config: TextConfig, vocabulary: int) -> UMT5EncoderModel:
+    """An untrained UMT5 encoder for a vocabulary of that many pieces."""
     return UMT5EncoderModel(
         UMT5Config(
             vocab_size=vocabulary,
@@ -50,7 +51,7 @@ def build_text_encoder(config: TextConfig, vocabulary: int) -> UMT5EncoderModel:
             pad_token_id=0,
             eos_token_id=1,
             decoder_start_token_id=0,
-            tie_word_embeddings=False,
+            tie_word_embeddings=False,  # pyright: ignore[reportCallIssue]
         )
     )
 
@@ -66,6 +67,7 @@ class Reader(nn.Module):
         )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Logits [b, classes] of each classifier, from tokens and mask [b, n], 1 where valid."""
         hidden = self.encoder(tokens, mask).last_hidden_state * mask[..., None]
         pooled = hidden.sum(1) / mask.sum(1, keepdim=True)
         return {name: head(pooled) for name, head in self.heads.items()}
@@ -88,9 +90,11 @@ class TextTask:
         )
 
     def groups(self) -> list[dict]:
+        """One group: encoder and classifiers."""
         return [{"params": self.module.parameters()}]
 
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Mean cross-entropy [] over scene and attributes; no further figures."""
         captions, answers = self.sample(rng, self.config.optim.batch, held_out=False)
         predicted = self._read(captions)
         losses = [
@@ -136,19 +140,26 @@ class TextTask:
 
     def _read(self, captions: list[str]) -> dict[str, Tensor]:
         batch = self.tokenizer(
-            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True,
+            captions,
+            padding="max_length",
+            max_length=MAX_TOKENS,
+            truncation=True,
             return_tensors="pt",
         )
         return self.module(batch.input_ids, batch.attention_mask)
 
     def export(self, folder: Path) -> Path:
+        """Write encoder and tokenizer, and accuracies in `result.json`; returns their folder."""
         import json
 
         beside, final = folder / ".parts.partial", folder / "parts"
         shutil.rmtree(beside, ignore_errors=True)
         self.module.eval().encoder.save_pretrained(beside / "text_encoder")
         self.tokenizer.save_pretrained(beside / "tokenizer")
-        result = {"trained": self.accuracy(held_out=False), "held_out": self.accuracy(held_out=True)}
+        result = {
+            "trained": self.accuracy(held_out=False),
+            "held_out": self.accuracy(held_out=True),
+        }
         (folder / "result.json").write_text(json.dumps(result, indent=1))
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
@@ -159,5 +170,3 @@ def vary(caption: str, draw) -> str:
     if draw.random() < 0.5:
         caption = caption[0].upper() + caption[1:]
     return caption + "." if draw.random() < 0.5 else caption
-
-

@@ -4,14 +4,15 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from pila.world.corpus import clips, item_at
 from pila.train.config import TrainConfig, VaeConfig
+from pila.world.corpus import clips, item_at
 
 POOL = 900
 """Clips held in memory; crops in space and time make many more samples of them."""
@@ -20,8 +21,10 @@ POOL = 900
 def build_vae(config: VaeConfig) -> AutoencoderKLWan:
     """An untrained embedded VAE: pixels packed 2 x 2 and blocks with shortcuts, as Wan 2.2's own.
 
-    It starts as an image VAE that treats every frame alike: the past taps of its causal
-    convolutions are zero, so that what single frames teach is at once right for videos.
+    Its block convolutions look at the present frame only: their past taps are zero and stay so
+    (`hold_past_taps`). Trained on nine frames with all taps, a first VAE drifted into colours
+    after the ninth frame (experiments/LOG.md); with these only the time-resampling layers mix
+    frames, over a few of them, so that short crops teach all that long clips need.
     """
     vae = AutoencoderKLWan(
         base_dim=config.base_dim,
@@ -43,12 +46,26 @@ def build_vae(config: VaeConfig) -> AutoencoderKLWan:
     with torch.no_grad():
         for module in vae.modules():
             if isinstance(module, torch.nn.Conv3d):
-                module.weight[:, :, :-1] = 0
+                module.weight[:, :, :-1] = 0  # an image VAE at first: every frame alike
         # At diffusers' start the posterior's spread is about 1 and hides the means: learning then
         # waits for the encoder's gain to grow. A narrow start skips that.
         vae.quant_conv.weight[16:] *= 0.1
-        vae.quant_conv.bias[16:] = -5.0
+        vae.quant_conv.bias[16:] = -5.0  # pyright: ignore[reportOptionalSubscript]
+    hold_past_taps(vae)
     return vae
+
+
+def hold_past_taps(vae: AutoencoderKLWan) -> None:
+    """Pass no gradient to the past taps of any convolution but those that resample time."""
+    for name, module in vae.named_modules():
+        if isinstance(module, torch.nn.Conv3d) and "time_conv" not in name:
+            module.weight.register_hook(_present_only)
+
+
+def _present_only(gradient: Tensor) -> Tensor:
+    kept = torch.zeros_like(gradient)
+    kept[:, :, -1] = gradient[:, :, -1]
+    return kept
 
 
 class VaeTask:
@@ -57,7 +74,7 @@ class VaeTask:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
-        self.module = build_vae(config.vae)
+        self.module: Any = build_vae(config.vae)
         # Train crops tell nothing about captions: a part of the corpus is enough.
         world = config.world
         items = [
@@ -67,9 +84,11 @@ class VaeTask:
         self.pool = np.stack([frames for frames, _ in clips(items)])
 
     def groups(self) -> list[dict]:
+        """One group: the whole VAE."""
         return [{"params": self.module.parameters()}]
 
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Weighted absolute error plus the small divergence [], with PSNR [dB] and divergence."""
         learning = step < self.config.vae.encoder_steps
         self.module.encoder.requires_grad_(learning)
         self.module.quant_conv.requires_grad_(learning)
@@ -87,7 +106,7 @@ class VaeTask:
 
     def _crops(self, step: int, rng: torch.Generator) -> Tensor:
         """Random crops in [-1, 1], [b, 3, t, crop, crop]; single frames at first."""
-        vae, (n, t, h, w, _) = self.config.vae, self.pool.shape
+        vae, (n, t, *_) = self.config.vae, self.pool.shape
         images = step < vae.image_steps
         frames = 1 if images else vae.frames
         count = vae.image_batch if images else self.config.optim.batch
@@ -97,13 +116,24 @@ class VaeTask:
 
         batch = []
         for index in draw(n, count):
-            (f,), (y,), (x,) = (
-                draw(t - vae.frames + 1),
-                draw(h - vae.crop + 1),
-                draw(w - vae.crop + 1),
-            )
+            (f,) = draw(t - frames + 1)
+            y, x = self._corner(self.pool[index, f + frames // 2], rng)
             batch.append(self.pool[index, f : f + frames, y : y + vae.crop, x : x + vae.crop])
         return torch.from_numpy(np.stack(batch)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+    def _corner(self, frame: np.ndarray, rng: torch.Generator) -> tuple[int, int]:
+        """Upper left corner of a crop; mostly one that holds a coloured pixel of the frame."""
+        vae = self.config.vae
+        room = frame.shape[0] - vae.crop
+        anywhere, shift_y, shift_x, pick = torch.rand(4, generator=rng).tolist()
+        corner = np.array([shift_y, shift_x]) * room
+        if anywhere < vae.object_share:
+            coloured = np.argwhere(np.ptp(frame, axis=-1) > 40)
+            if len(coloured):
+                shift = np.array([shift_y, shift_x]) * vae.crop
+                corner = coloured[int(pick * len(coloured))] - shift
+        y, x = np.clip(corner, 0, room).astype(int).tolist()
+        return y, x
 
     @torch.no_grad()
     def export(self, folder: Path) -> Path:

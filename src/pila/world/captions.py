@@ -24,7 +24,7 @@ def write_caption(
         held_out: take a held-out template instead of a training one.
     """
     allowed = templates[-HELD_OUT:] if held_out else templates[:-HELD_OUT]
-    sentence = allowed[rng.integers(len(allowed))].format(**words)
+    sentence = allowed[int(rng.integers(len(allowed)))].format(**words)
     for vowel in "aeio":
         sentence = sentence.replace(f" a {vowel}", f" an {vowel}")
         if sentence.startswith(f"a {vowel}"):
@@ -33,4 +33,5 @@ def write_caption(
 
 
 def choose(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[rng.integers(len(options))]
+    """One of the options, each as likely as any other."""
+    return options[int(rng.integers(len(options)))]

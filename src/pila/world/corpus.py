@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pila.errors import InputError
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 from pila.world.scene import Clip
 from pila.world.scenes import SCENES, simulate
 
@@ -21,7 +21,7 @@ class CorpusConfig:
     Training seeds start at 1,000,000; seeds below are for evaluation and never trained on.
     """
 
-    clips: int = 5400
+    clips: int = 3072
     violated: float = 0.5
     """Share of clips with a broken law, as web video has them."""
     first_seed: int = 1_000_000

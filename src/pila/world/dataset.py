@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pila.errors import InputError
-from pila.physics.bank import Category
+from pila.physics.layout import Category
 from pila.video import write_lossless, written_whole
 from pila.world.corpus import PROCESSES, Item, item_at, make
 from pila.world.scenes import SCENES, scene_named
@@ -57,13 +57,13 @@ def make_clips(
             f"no scene shows {', '.join(categories or ())}; the world has "
             + ", ".join(f"{s} ({', '.join(SCENES[s].categories)})" for s in SCENES)
         )
-    items = [
-        item_at(i, violated=violations, first_seed=seed, scenes=chosen) for i in range(clips)
-    ]
+    items = [item_at(i, violated=violations, first_seed=seed, scenes=chosen) for i in range(clips)]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out} cannot be made: {error.strerror}; choose another folder") from error
+        raise InputError(
+            f"{out} cannot be made: {error.strerror}; choose another folder"
+        ) from error
     _check_same_corpus(out, items)
     missing = [(out / f"{i:06d}", item) for i, item in enumerate(items)]
     missing = [(stem, item) for stem, item in missing if not stem.with_suffix(".json").exists()]

@@ -72,6 +72,7 @@ def draw_ball(
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Grey levels of any real dtype, rounded and clipped to 0..255, same shape."""
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 

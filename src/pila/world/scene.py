@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pila.errors import InputError
-from pila.physics.bank import Category, Slot
+from pila.physics.layout import Category, Slot
 
 NUM_FRAMES = 33
 FRAME_RATE = 16
@@ -112,19 +112,44 @@ def _pool(f: np.ndarray, spatial: int, temporal: int) -> np.ndarray:
 class Scene(Protocol):
     """A scene: how it is simulated, described, broken and measured."""
 
-    name: str
-    categories: tuple[Category, ...]
-    violations: tuple[str, ...]
-    laws: tuple[str, ...]
-    templates: tuple[str, ...]
-    words: Mapping[str, tuple[str, ...]]
-    """What each gap of the templates may say."""
+    # Properties, so that plain class attributes of narrower types (two names, not any number) fit.
+    @property
+    def name(self) -> str:
+        """The key in `SCENES`."""
+        ...
 
-    def simulate(
-        self, seed: int, violation: str | None, canvas: Canvas, held_out: bool
-    ) -> Clip: ...
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The physical categories at work."""
+        ...
 
-    def measure(self, frames: np.ndarray) -> dict[str, float]: ...
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """The ways in which a clip can break a law."""
+        ...
+
+    @property
+    def laws(self) -> tuple[str, ...]:
+        """What `measure` measures, in its order."""
+        ...
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Sentences with gaps; the last `captions.HELD_OUT` are for testing only."""
+        ...
+
+    @property
+    def words(self) -> Mapping[str, tuple[str, ...]]:
+        """What each gap of the templates may say."""
+        ...
+
+    def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
+        """One clip; same arguments, same bytes. Arguments are checked by `scenes.simulate`."""
+        ...
+
+    def measure(self, frames: np.ndarray) -> dict[str, float]:
+        """Error of each law from checked frames [t, h, w, 3] uint8: 0 obeys, 1 is the most."""
+        ...
 
 
 def check_frames(frames: np.ndarray) -> None:

@@ -74,7 +74,6 @@ def measure(scene: str, frames: np.ndarray) -> dict[str, float]:
     return found.measure(frames)
 
 
-
 def recognise_scene(prompt: str) -> str | None:
     """The scene that a prompt asks for, by its words; None where it is none of them.
 

@@ -1,10 +1,12 @@
 """A ball thrown through the air: uniform acceleration g, constant horizontal speed and shape."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
-from pila.physics.bank import Category, Slot
+from pila.physics.layout import Category, Slot
 from pila.world.captions import choose, write_caption
 from pila.world.fit import polynomial_fit, relative
 from pila.world.render import (
@@ -68,7 +70,7 @@ class ThrownBall:
     violations = ("gravity_off", "gravity_reversed", "teleport", "jitter", "growing")
     laws = ("gravity", "trajectory", "shape")
     templates = TEMPLATES
-    words = {
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "colour": tuple(PALETTE),
         "size": tuple(SIZES),
         "speed": tuple(SPEEDS),
@@ -77,6 +79,7 @@ class ThrownBall:
     }
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
+        """One flight, placed so that all of it stays in view."""
         draw = np.random.default_rng([1, seed])
         colour, size = choose(draw, list(PALETTE)), choose(draw, list(SIZES))
         speed, height = choose(draw, list(SPEEDS)), choose(draw, list(HEIGHTS))
@@ -97,17 +100,35 @@ class ThrownBall:
         image = np.repeat(background(draw, canvas.size, 70, 190)[None], len(t), 0)
         coverage = disc_coverage(position, radius, canvas.size, EXTENT)
         draw_ball(image, coverage, position, radius, colour, EXTENT)
-        words = dict(size=size, colour=colour, speed=speed, height=height, side=side)
+        words = {
+            "size": size,
+            "colour": colour,
+            "speed": speed,
+            "height": height,
+            "side": side,
+        }
         return Clip(
             frames=to_uint8(image),
             caption=write_caption(TEMPLATES, words, draw, held_out),
             categories=self.categories,
-            parameters=dict(seed=seed, radius=r, vx=vx, vy=vy, x0=x0, y0=y0, **words),
+            parameters={
+                "seed": seed,
+                "radius": r,
+                "vx": vx,
+                "vy": vy,
+                "x0": x0,
+                "y0": y0,
+                **words,
+            },
             violation=violation,
             truth=partial(ball_truth, [position], [coverage], canvas.frame_rate),
         )
 
     def measure(self, frames: np.ndarray) -> dict[str, float]:
+        """Errors of the acceleration g, of the parabola and of the ball's shape, 0..1.
+
+        All are 1 where frames [t, h, w, 3] show the ball in fewer than four fifths of them.
+        """
         track = read_ball(colour_weights(frames, 1)[0], EXTENT)
         t = np.arange(len(frames)) / 16.0
         seen = track.seen
@@ -158,7 +179,7 @@ def ball_truth(
         Slot.STRAIN: np.zeros((3, *shape[1:])),
         Slot.DENSITY: mask.copy(),
     }
-    masks = {slot: mask for slot in fields} | {Slot.DENSITY: everywhere}
+    masks = dict.fromkeys(fields, mask) | {Slot.DENSITY: everywhere}
     return fields, masks
 
 

@@ -1,0 +1,406 @@
+"""Law errors on the simulated world: frozen, corrected, controls, and true clips through the VAE.
+
+Prompts are held-out caption forms of held-out seeds; every method starts from the same noise.
+A clip's error is the mean of its scene's law errors (0 perfect, 1 at most). A clip passes where
+every law's error is under that law's 95th percentile over true clips through the VAE.
+"""
+
+import hashlib
+import json
+import logging
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pila.errors import InputError
+from pila.evaluate.table import Estimate, gap_closed, mean_estimate
+from pila.video import written_whole
+from pila.world import SCENES, measure, simulate
+
+log = logging.getLogger(__name__)
+
+BATCH = 6
+HELD_OUT_SEED = 500_000
+"""First seed of the evaluated prompts; training starts at 1,000,000."""
+TRUE, FROZEN = "true-through-vae", "frozen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """An adapter under a name, and how it is called."""
+
+    name: str
+    adapter: str | None = None
+    adapter_scale: float = 1.0
+    step_window: tuple[int, int] | None = None
+    reference: str = "guided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What is generated, the same for all methods."""
+
+    model: str = "embedded"
+    prompts: int = 102
+    noise_seeds: int = 3
+    first_seed: int = HELD_OUT_SEED
+    steps: int | None = None
+    """None takes the model's own default."""
+    guidance_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompts < len(SCENES):
+            raise InputError(f"prompts is {self.prompts}; take at least {len(SCENES)}, one a scene")
+        if self.noise_seeds < 1:
+            raise InputError(f"noise_seeds is {self.noise_seeds}; take at least 1")
+
+    def prompt_list(self, scene: str) -> list[tuple[int, str]]:
+        """(seed, held-out caption) of every prompt of a scene."""
+        each = self.prompts // len(SCENES)
+        seeds = range(self.first_seed, self.first_seed + each)
+        return [(s, simulate(scene, s, held_out=True).caption) for s in seeds]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One file of results: a method, a scene and a noise seed."""
+
+    protocol: Protocol
+    method: Method
+    scene: str
+    noise: int
+
+
+def run(
+    methods: Sequence[Method], out: Path, protocol: Protocol | None = None, *, processes: int = 2
+) -> dict[str, Any]:
+    """Generate, measure and tabulate; what was generated before under the same settings is kept.
+
+    Writes `results.json`, `results.md` and `clips.jsonl` (every clip's seed, caption and law
+    errors) into `out`.
+    """
+    protocol = protocol or Protocol()
+    methods = [Method(name=FROZEN), *(m for m in methods if m.name != FROZEN)]
+    jobs = [
+        Job(protocol=protocol, method=m, scene=s, noise=n)
+        for m in [Method(name=TRUE), *methods]
+        for s in SCENES
+        # True clips have no noise: one pass of them serves all.
+        for n in (range(protocol.noise_seeds) if m.name != TRUE else [0])
+    ]
+    from tqdm import tqdm
+
+    store = _cache()
+    missing = [job for job in jobs if not _path(store, job).exists()]
+    if missing:
+        with ProcessPoolExecutor(min(processes, len(missing)), initializer=_one_thread) as pool:
+            done = pool.map(_generate, [(store, job) for job in missing])
+            for _ in tqdm(done, total=len(missing), unit="batch of prompts", disable=None):
+                pass
+    clips = [
+        {"method": job.method.name, "scene": job.scene, "noise_seed": job.noise, **row}
+        for job in jobs
+        for row in json.loads(_path(store, job).read_text())
+    ]
+    results = tabulate(clips, [m.name for m in methods])
+    results |= {
+        "commit": _commit(),
+        "protocol": {
+            "model": protocol.model,
+            "prompts": protocol.prompts,
+            "noise_seeds": protocol.noise_seeds,
+            "first_seed": protocol.first_seed,
+            **_settings(protocol),
+        },
+        "weights": {m.name: _weights(m) for m in methods if m.adapter},
+    }
+    with written_whole(out / "clips.jsonl") as part:
+        part.write_text("".join(json.dumps(c) + "\n" for c in clips))
+    with written_whole(out / "results.json") as part:
+        part.write_text(json.dumps(results, indent=1))
+    with written_whole(out / "results.md") as part:
+        part.write_text(markdown(results))
+    return results
+
+
+def tabulate(clips: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict[str, Any]:
+    """Errors, pass shares, gap closed and motion per method and scene, with intervals."""
+    tolerance = {
+        scene: {
+            law: float(np.quantile([c["laws"][law] for c in clips if _is(c, TRUE, scene)], 0.95))
+            for law in SCENES[scene].laws
+        }
+        for scene in SCENES
+    }
+
+    def per_prompt(method: str, scene: str, value) -> np.ndarray:
+        """Means over noise seeds, by prompt in order of its seed."""
+        rows: dict[int, list[float]] = {}
+        for c in clips:
+            if _is(c, method, scene):
+                rows.setdefault(c["seed"], []).append(value(c))
+        return np.array([np.mean(rows[s]) for s in sorted(rows)])
+
+    def error(c: Mapping[str, Any]) -> float:
+        return float(np.mean(list(c["laws"].values())))
+
+    def passed(c: Mapping[str, Any]) -> float:
+        limits = tolerance[c["scene"]]
+        return float(all(c["laws"][law] <= limits[law] for law in limits))
+
+    true = {s: per_prompt(TRUE, s, error) for s in SCENES}
+    frozen = {s: per_prompt(FROZEN, s, error) for s in SCENES}
+    rows = []
+    for method in [TRUE, *methods]:
+        mine = {s: per_prompt(method, s, error) for s in SCENES}
+        every = np.concatenate(list(mine.values()))
+        closed = gap_closed(
+            np.concatenate(list(frozen.values())), every, np.concatenate(list(true.values()))
+        )
+        rows.append(
+            {
+                "method": method,
+                "prompts": len(every),
+                "clips": sum(c["method"] == method for c in clips),
+                "error": _flat(mean_estimate(every)),
+                "passed": _flat(
+                    mean_estimate(np.concatenate([per_prompt(method, s, passed) for s in SCENES]))
+                ),
+                "gap_closed": closed.value,
+                "gap_closed_low": closed.low,
+                "gap_closed_high": closed.high,
+                "motion": float(np.mean([c["motion"] for c in clips if c["method"] == method])),
+                "sharpness": float(
+                    np.mean([c["sharpness"] for c in clips if c["method"] == method])
+                ),
+                "found": float(np.mean([c["found"] for c in clips if c["method"] == method])),
+                "by_scene": {
+                    s: {
+                        "error": _flat(mean_estimate(mine[s])),
+                        "passed": float(per_prompt(method, s, passed).mean()),
+                        "gap_closed": _flat(gap_closed(frozen[s], mine[s], true[s])),
+                        "laws": {
+                            law: float(per_prompt(method, s, lambda c, k=law: c["laws"][k]).mean())
+                            for law in SCENES[s].laws
+                        },
+                    }
+                    for s in SCENES
+                },
+            }
+        )
+    return {"rows": rows, "tolerance": tolerance}
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table that people read; simulated world, never Wan."""
+    p = results["protocol"]
+    lines = [
+        "# Law errors on the simulated world",
+        "",
+        f"{p['prompts']} held-out prompts x {p['noise_seeds']} noise seeds; {p['steps']} steps, "
+        f"guidance {p['guidance_scale']}; commit {results['commit'][:10]}. Brackets are 95 % "
+        "bootstrap intervals over prompts. These are results on the simulated world, not on Wan.",
+        "",
+        "| method | law error | clips that pass | gap closed | motion | sharpness | scene found |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in results["rows"]:
+        lines.append(
+            f"| {r['method']} | {_shown(r['error'])} | {_shown(r['passed'])} "
+            f"| {r['gap_closed']:.3f} [{r['gap_closed_low']:.3f}, {r['gap_closed_high']:.3f}] "
+            f"| {r['motion']:.2f} | {r['sharpness']:.2f} | {r['found']:.2f} |"
+        )
+    for scene, kind in SCENES.items():
+        laws = kind.laws
+        lines += ["", f"## {scene}", ""]
+        lines.append("| method | error | pass | gap closed | " + " | ".join(laws) + " |")
+        lines.append("|---" * (4 + len(laws)) + "|")
+        for r in results["rows"]:
+            s = r["by_scene"][scene]
+            values = " | ".join(f"{s['laws'][law]:.3f}" for law in laws)
+            lines.append(
+                f"| {r['method']} | {_shown(s['error'])} | {s['passed']:.2f} "
+                f"| {_shown(s['gap_closed'])} | {values} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _generate(arguments: tuple[Path, Job]) -> None:
+    """Make and measure the clips of one job; written whole."""
+    store, job = arguments
+    prompts = job.protocol.prompt_list(job.scene)
+    if job.method.name == TRUE:
+        clips = _true_clips(job)
+    else:
+        clips = _sampled_clips(job, prompts)
+    rows = []
+    for (seed, caption), frames in zip(prompts, clips, strict=True):
+        truth = simulate(job.scene, seed, held_out=True).frames
+        laws = measure(job.scene, frames)
+        rows.append(
+            {
+                "seed": seed,
+                "caption": caption,
+                "laws": laws,
+                "motion": _motion(frames) / max(_motion(truth), 1e-9),
+                "sharpness": _sharpness(frames) / max(_sharpness(truth), 1e-9),
+                "found": float(min(laws.values()) < 1.0),
+            }
+        )
+    with written_whole(_path(store, job)) as part:
+        part.write_text(json.dumps(rows))
+
+
+_pipelines: dict[str, Any] = {}
+
+
+def _pipeline(model: str, adapter: str | None) -> Any:
+    from pila.backbones.embedded import load_pipeline
+
+    key = f"{model}|{adapter}"
+    if key not in _pipelines:
+        _pipelines.clear()
+        _pipelines[key] = load_pipeline(model, adapter)
+        _pipelines[key].set_progress_bar_config(disable=True)
+    return _pipelines[key]
+
+
+def _true_clips(job: Job) -> np.ndarray:
+    import torch
+
+    vae = _pipeline(job.protocol.model, None).vae
+    out = []
+    with torch.no_grad():
+        for seed, _ in job.protocol.prompt_list(job.scene):
+            frames = simulate(job.scene, seed, held_out=True).frames
+            x = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+            back = vae.decode(vae.encode(x).latent_dist.mode()).sample
+            out.append(((back[0] + 1) * 127.5).clamp(0, 255).round().byte().permute(1, 2, 3, 0))
+    return torch.stack(out).numpy()
+
+
+def _sampled_clips(job: Job, prompts: list[tuple[int, str]]) -> np.ndarray:
+    import torch
+
+    from pila.labels.parser import make_parser
+
+    pipe = _pipeline(job.protocol.model, job.method.adapter)
+    parser = make_parser("offline")
+    settings = _settings(job.protocol)
+    out = []
+    for start in range(0, len(prompts), BATCH):
+        part = prompts[start : start + BATCH]
+        # The noise of a clip is its own, whatever batch it is made in.
+        generators = [torch.Generator().manual_seed(10_000 * job.noise + s) for s, _ in part]
+        extra = {}
+        if job.method.adapter:
+            extra = {
+                "labels": [list(parser(caption).categories) for _, caption in part],
+                "adapter_scale": job.method.adapter_scale,
+                "step_window": job.method.step_window,
+                "reference": job.method.reference,
+            }
+        frames = pipe(
+            prompt=[caption for _, caption in part],
+            negative_prompt="",
+            generator=generators,
+            height=settings["height"],
+            width=settings["width"],
+            num_frames=settings["num_frames"],
+            num_inference_steps=settings["steps"],
+            guidance_scale=settings["guidance_scale"],
+            max_sequence_length=settings["max_sequence_length"],
+            output_type="np",
+            **extra,
+        ).frames
+        out.append(np.rint(frames * 255).astype(np.uint8))
+    return np.concatenate(out)
+
+
+def _settings(protocol: Protocol) -> dict[str, Any]:
+    """The model's own defaults (`pila.json`), with the protocol's changes."""
+    from pila.backbones.embedded import find_model
+
+    settings = json.loads((find_model(protocol.model) / "pila.json").read_text())
+    if protocol.steps is not None:
+        settings["steps"] = protocol.steps
+    if protocol.guidance_scale is not None:
+        settings["guidance_scale"] = protocol.guidance_scale
+    return settings
+
+
+def _path(store: Path, job: Job) -> Path:
+    """Results are filed by everything that decides them: settings, weights, prompts, noise."""
+    from pila.backbones.embedded import find_model
+    from pila.data.latents import weights_hash
+
+    model = find_model(job.protocol.model)
+    key = json.dumps(
+        [
+            repr(job.protocol),
+            _settings(job.protocol),
+            [weights_hash(model / part) for part in ("vae", "text_encoder", "transformer")],
+            repr(job.method),
+            _weights(job.method),
+            job.scene,
+            job.noise,
+        ]
+    )
+    return store / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def _weights(method: Method) -> str | None:
+    from pila.backbones.embedded import find_adapter
+    from pila.data.latents import weights_hash
+
+    folder = find_adapter(method.adapter)
+    return None if folder is None else weights_hash(folder)
+
+
+def _cache() -> Path:
+    from pila.data.latents import cache_root
+
+    folder = cache_root() / "laws"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _motion(frames: np.ndarray) -> float:
+    """Mean absolute change from frame to frame [grey levels]."""
+    return float(np.abs(np.diff(frames.astype(np.float32), axis=0)).mean())
+
+
+def _sharpness(frames: np.ndarray) -> float:
+    """Mean absolute difference between neighbouring pixels [grey levels]."""
+    f = frames.astype(np.float32)
+    return float(np.abs(np.diff(f, axis=1)).mean() + np.abs(np.diff(f, axis=2)).mean())
+
+
+def _is(clip: Mapping[str, Any], method: str, scene: str) -> bool:
+    return clip["method"] == method and clip["scene"] == scene
+
+
+def _flat(estimate: Estimate) -> list[float]:
+    return [estimate.value, estimate.low, estimate.high]
+
+
+def _shown(flat: Sequence[float]) -> str:
+    return str(Estimate(*flat))

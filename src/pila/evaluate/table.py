@@ -1,0 +1,49 @@
+"""Intervals: bootstrap over prompts, all noise seeds of a prompt drawn together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resampled_means(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Bootstrap means [RESAMPLES, m] of per-prompt rows [prompts, m]; rows are drawn whole.
+
+    The same seed draws the same prompts, so that differences between methods are paired.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return counts @ values / n
+
+
+def mean_estimate(values: np.ndarray) -> Estimate:
+    """Mean of per-prompt values [prompts] with its interval."""
+    low, high = np.quantile(resampled_means(values[:, None])[:, 0], [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def gap_closed(frozen: np.ndarray, method: np.ndarray, true: np.ndarray) -> Estimate:
+    """(E_frozen - E_method) / (E_frozen - E_true) over the same prompts [prompts], paired.
+
+    1 is as good as true clips through the VAE, 0 as the frozen generator.
+    """
+    rows = np.stack([frozen, method, true], axis=1)
+    f, m, t = rows.mean(0)
+    means = resampled_means(rows)
+    draws = (means[:, 0] - means[:, 1]) / (means[:, 0] - means[:, 2])
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(float((f - m) / (f - t)), float(low), float(high))

@@ -1,0 +1,129 @@
+"""The laws table on hand-made clips whose answer is known, and what a protocol refuses."""
+
+import numpy as np
+import pytest
+
+from pila.errors import InputError
+from pila.evaluate.laws import FROZEN, TRUE, Protocol, markdown, tabulate
+from pila.world import SCENES
+
+METHODS = [FROZEN, "perfect", "half"]
+PROMPTS, NOISE_SEEDS = 8, 2
+ERRORS = {TRUE: 0.1, FROZEN: 0.9, "perfect": 0.1, "half": 0.5}
+"""Mean law error of each method; every prompt deviates from it in the same way."""
+
+
+def clip(method, scene, seed, noise, error):
+    return {
+        "method": method,
+        "scene": scene,
+        "seed": seed,
+        "noise_seed": noise,
+        "caption": "a ball",
+        "laws": dict.fromkeys(SCENES[scene].laws, error),
+        "motion": 1.0,
+        "sharpness": 0.5,
+        "found": 1.0,
+    }
+
+
+@pytest.fixture
+def clips():
+    return [
+        clip(method, scene, seed, noise, ERRORS[method] + 0.01 * (seed % 4) + spread * noise)
+        for method in [TRUE, *METHODS]
+        for scene in SCENES
+        for seed in range(PROMPTS)
+        # True clips have no noise seeds; those of a method lie evenly about its error.
+        for noise, spread in ([(0, 0.0)] if method == TRUE else [(-1, 0.005), (1, 0.005)])
+    ]
+
+
+@pytest.fixture
+def rows(clips):
+    return {row["method"]: row for row in tabulate(clips, METHODS)["rows"]}
+
+
+def test_gap_closed(rows):
+    assert rows[FROZEN]["gap_closed"] == 0
+    assert rows["perfect"]["gap_closed"] == pytest.approx(1)
+    assert rows["half"]["gap_closed"] == pytest.approx(0.5)
+    for scene in SCENES:
+        assert rows["perfect"]["by_scene"][scene]["gap_closed"][0] == pytest.approx(1)
+        assert rows[FROZEN]["by_scene"][scene]["gap_closed"][0] == 0
+
+
+def test_errors_are_means_over_prompts_and_noise_seeds(rows):
+    for method, error in ERRORS.items():
+        value, low, high = rows[method]["error"]
+        assert value == pytest.approx(error + 0.015)
+        assert low <= value <= high
+        for scene in SCENES:
+            laws = rows[method]["by_scene"][scene]["laws"]
+            assert laws == pytest.approx(dict.fromkeys(SCENES[scene].laws, error + 0.015))
+
+
+def test_clips_and_prompts_are_counted(rows):
+    assert {row["prompts"] for row in rows.values()} == {PROMPTS * len(SCENES)}
+    assert rows[TRUE]["clips"] == PROMPTS * len(SCENES)
+    assert rows["half"]["clips"] == PROMPTS * len(SCENES) * NOISE_SEEDS
+
+
+def test_a_clip_passes_where_every_law_is_under_the_tolerance(clips):
+    """The tolerance is the 95th percentile of true clips; one law over it fails the clip."""
+    table = tabulate(clips, METHODS)
+    for scene, laws in table["tolerance"].items():
+        true = [0.1 + 0.01 * (seed % 4) for seed in range(PROMPTS)]
+        assert laws == pytest.approx(dict.fromkeys(SCENES[scene].laws, np.quantile(true, 0.95)))
+    passed = {row["method"]: row["passed"][0] for row in table["rows"]}
+    assert passed[TRUE] == 1
+    assert passed[FROZEN] == passed["half"] == 0
+    # Seeds 3 and 7 with their noise upwards lie above the tolerance: 2 of 16 clips.
+    assert passed["perfect"] == pytest.approx(1 - 2 / 16)
+
+    law = SCENES["hot_spot"].laws[0]
+    for c in clips:
+        if c["method"] == "perfect" and c["scene"] == "hot_spot":
+            c["laws"][law] = 1.0
+    by_scene = {r["method"]: r["by_scene"] for r in tabulate(clips, METHODS)["rows"]}
+    assert by_scene["perfect"]["hot_spot"]["passed"] == 0
+    assert by_scene["perfect"]["thrown_ball"]["passed"] == pytest.approx(1 - 2 / 16)
+
+
+def test_the_order_of_clips_does_not_matter(clips):
+    assert tabulate(clips[::-1], METHODS)["rows"] == pytest.approx(tabulate(clips, METHODS)["rows"])
+
+
+def test_the_table_has_every_method_scene_and_law(clips):
+    protocol = {"prompts": 24, "noise_seeds": 2, "steps": 20, "guidance_scale": 3.0}
+    table = tabulate(clips, METHODS) | {"protocol": protocol, "commit": "0123456789abcdef"}
+    text = markdown(table)
+    summary, *by_scene = text.split("\n## ")
+    for method in [TRUE, *METHODS]:
+        assert f"\n| {method} | " in summary
+        assert all(f"\n| {method} | " in part for part in by_scene)
+    assert [part.splitlines()[0] for part in by_scene] == list(SCENES)
+    for part, scene in zip(by_scene, SCENES.values(), strict=True):
+        header = next(line for line in part.splitlines() if line.startswith("| method"))
+        assert [cell.strip() for cell in header.split("|")[5:-1]] == list(scene.laws)
+        widths = {line.count("|") for line in part.splitlines() if line.startswith("|")}
+        assert widths == {5 + len(scene.laws)}
+    assert "not on Wan" in summary
+    assert "commit 0123456789;" not in summary
+    assert "commit 0123456789." in summary
+
+
+def test_protocol_refuses():
+    with pytest.raises(InputError, match=f"prompts is 2; take at least {len(SCENES)}"):
+        Protocol(prompts=2)
+    with pytest.raises(InputError, match="noise_seeds is 0; take at least 1"):
+        Protocol(noise_seeds=0)
+
+
+def test_prompts_are_held_out_and_the_same_each_time():
+    protocol = Protocol(prompts=6)
+    listed = protocol.prompt_list("thrown_ball")
+    assert listed == protocol.prompt_list("thrown_ball")
+    assert [seed for seed, _ in listed] == [500_000, 500_001]
+    starts = [t.split("{")[0] for t in SCENES["thrown_ball"].templates[-4:]]
+    assert all(any(caption.startswith(s) for s in starts) for _, caption in listed)

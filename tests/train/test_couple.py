@@ -1,0 +1,89 @@
+"""Stage C on the embedded generator: who moves, who does not, and what the losses reach."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pila.recipes import RECIPES
+from pila.train.config import CoupleConfig
+from pila.train.couple import CoupleTask, module_hash, ramp
+from pila.train.loop import fit
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PILA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def config(**couple):
+    recipe = RECIPES["embedded-couple"]()
+    return replace(
+        recipe,
+        optim=replace(recipe.optim, steps=3, batch=2, warmup=1),
+        world=replace(recipe.world, clips=16),
+        couple=replace(recipe.couple, **couple),
+    )
+
+
+def test_the_backbone_rests_and_every_part_of_the_adapter_moves(tmp_path):
+    chosen = config(residual_weight=0.1, residual_warmup=0, condition_warmup=0)
+    task = CoupleTask(chosen)
+    start = {k: v.clone() for k, v in task.module.state_dict().items()}
+    frozen = module_hash(task.transformer)
+    folder = fit(task, chosen, tmp_path, progress=False)
+    assert module_hash(task.transformer) == frozen
+    assert all(p.grad is None for p in task.transformer.parameters())
+    moved = {k.split(".")[0] for k, v in task.module.state_dict().items() if not v.equal(start[k])}
+    assert {"encoder", "fields", "router", "experts", "decoder", "condition"} <= moved
+    assert folder is not None
+    assert (folder / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_a_frozen_encoder_rests(tmp_path):
+    chosen = config(encoder_freeze=10)
+    task = CoupleTask(chosen)
+    start = module_hash(task.module.encoder)
+    fit(task, chosen, tmp_path, max_steps=2, progress=False)
+    assert module_hash(task.module.encoder) == start
+
+
+def test_the_residual_loss_reaches_experts_but_not_router_or_bank():
+    task = CoupleTask(config())
+    torch.manual_seed(0)
+    x, v = torch.randn(2, 2, 16, 9, 12, 12)
+    flags = torch.zeros(2, 8, dtype=torch.bool)
+    flags[0, 5], flags[1, 6] = True, True
+    out = task.module(
+        x, v, torch.tensor([0.5, 0.8]), torch.randn(2, 64), flags, return_details=True
+    )
+    loss, report = task.residual(out, x, flags, step=5)
+    loss.backward()
+    reached = {
+        n.split(".")[0]
+        for n, p in task.module.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    }
+    assert "experts" in reached
+    assert not reached & {"router", "encoder"}
+    assert any(name.startswith("thermal.") for name in report)
+
+
+def test_the_plain_control_has_the_size_of_the_adapter():
+    sizes = {
+        kind: sum(p.numel() for p in CoupleTask(config(kind=kind)).module.parameters())
+        for kind in ("pila", "plain")
+    }
+    assert sizes["plain"] == pytest.approx(sizes["pila"], rel=0.02)
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match=r"couple\.kind is 'none'"):
+        CoupleConfig(kind="none")
+    with pytest.raises(ValueError, match="residual_weight is -1"):
+        CoupleConfig(residual_weight=-1)
+
+
+def test_ramp():
+    assert [ramp(s, 4) for s in (0, 2, 4, 9)] == [0, 0.5, 1, 1]
+    assert ramp(0, 0) == 1

@@ -1,0 +1,103 @@
+"""The loop: a resumed run repeats a straight one; checkpoints are whole; other configs refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pila.errors import InputError
+from pila.recipes import RECIPES
+from pila.train import checkpoint, run
+from pila.train.loop import fit, schedule
+from pila.train.tasks import build_task
+
+
+def small(steps=4, **changes):
+    recipe = RECIPES["embedded-text"]()
+    optim = replace(recipe.optim, steps=steps, batch=4, warmup=2, ema=0.9)
+    return replace(recipe, optim=optim, **changes)
+
+
+def weights(output):
+    found = checkpoint.latest(output / "checkpoints")
+    assert found is not None
+    tensors, _ = found
+    return tensors
+
+
+def test_two_steps_and_resume_two_equal_four_straight(tmp_path):
+    config = small()
+    fit(build_task(config), config, tmp_path / "straight", progress=False)
+    halves = tmp_path / "halves"
+    assert fit(build_task(config), config, halves, max_steps=2, progress=False) is None
+    fit(build_task(config), config, halves, progress=False)
+    one, two = weights(tmp_path / "straight"), weights(halves)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    exported = [
+        tmp_path / n / "parts/text_encoder/model.safetensors" for n in ("straight", "halves")
+    ]
+    assert exported[0].read_bytes() == exported[1].read_bytes()
+
+
+def test_metrics_are_one_json_object_a_line(tmp_path):
+    config = small(steps=2)
+    fit(build_task(config), config, tmp_path, progress=False)
+    rows = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows] == [0, 1]
+    assert json.loads((tmp_path / "config.json").read_text())["task"] == "text"
+
+
+def test_a_checkpoint_of_another_config_is_refused(tmp_path):
+    config = small()
+    fit(build_task(config), config, tmp_path, max_steps=1, progress=False)
+    other = replace(config, seed=1)
+    with pytest.raises(InputError, match="another config \\(seed differ"):
+        fit(build_task(other), other, tmp_path, progress=False)
+
+
+def test_an_unreadable_checkpoint_is_named(tmp_path):
+    config = small()
+    fit(build_task(config), config, tmp_path, max_steps=1, progress=False)
+    state = next((tmp_path / "checkpoints").glob("step-*/state.safetensors"))
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        fit(build_task(config), config, tmp_path, progress=False)
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    config = small()
+    fit(build_task(config), config, tmp_path, checkpoint_every=1, progress=False)
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-00000003", "step-00000004"]
+
+
+def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
+    config = small()
+    task = build_task(config)
+    task.loss = lambda step, rng: (torch.tensor(float("nan")), {})
+    with pytest.raises(FloatingPointError, match="at step 0 of text"):
+        fit(task, config, tmp_path, progress=False)
+
+
+def test_schedule_warms_up_and_falls_to_the_final_share():
+    optim = small(steps=100).optim
+    assert schedule(0, optim) == pytest.approx(0.5)
+    assert schedule(1, optim) > schedule(50, optim) > schedule(100, optim)
+    assert schedule(100, optim) == pytest.approx(optim.final_lr)
+
+
+def test_unknown_recipe_and_numbers_out_of_bounds(tmp_path):
+    with pytest.raises(InputError, match="choose from embedded-vae"):
+        run("embeded", tmp_path)
+    with pytest.raises(InputError, match="max-steps is 0"):
+        run("embedded-text", tmp_path, max_steps=0)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_dry_run_prints_the_whole_config(recipe, tmp_path, capsys):
+    assert run(recipe, tmp_path, dry_run=True, json=True) is None
+    assert json.loads(capsys.readouterr().out)["optim"]["steps"] > 0
+    assert not any(tmp_path.iterdir())

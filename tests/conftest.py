@@ -68,3 +68,20 @@ def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
     adapter.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved tiny plain control that fits `wan_folder` and whose correction is not zero."""
+    from tests.backbones import tiny
+
+    from pila.adapter import PlainAdapter
+
+    torch.manual_seed(0)
+    adapter = PlainAdapter(
+        latent_channels=tiny.LATENT_CHANNELS, text_dim=tiny.TEXT_WIDTH, hidden_width=8, num_blocks=2
+    )
+    torch.nn.init.normal_(adapter.out.weight, std=0.2)
+    folder = tmp_path_factory.mktemp("plain-adapter")
+    adapter.save_pretrained(folder)
+    return folder

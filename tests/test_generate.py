@@ -68,6 +68,17 @@ def test_both_clips_start_from_the_same_noise(request_for, tmp_path):
     assert (tmp_path / "clip.mp4").read_bytes() != frozen
 
 
+def test_a_plain_adapter_is_recorded_as_far_as_it_goes(request_for, plain_adapter_folder, tmp_path):
+    """It has no router and no bank, so nothing of them is reported or drawn."""
+    report = generate(
+        request_for(adapter=str(plain_adapter_folder), compare=True, explain=tmp_path / "why")
+    )
+    assert names(tmp_path / "why") == ["correction.png", "strip.png", "where.png"]
+    assert report.routing == {}
+    assert report.correction_rms > 0
+    assert (tmp_path / "clip.mp4").read_bytes() != (tmp_path / "clip-frozen.mp4").read_bytes()
+
+
 def test_options_reach_the_adapter(request_for):
     report = generate(
         request_for(labels="optical,thermal", top_k=2, step_window="2-2", reference="cond")

@@ -33,6 +33,19 @@ def test_calls_like_the_adapter_and_starts_at_zero(inputs, adapter):
     assert reached(control) == {"out.weight", "out.bias"}
 
 
+def test_details_are_of_the_same_pass(inputs, adapter):
+    control = PlainAdapter.matching(adapter)
+    torch.nn.init.normal_(control.out.weight)
+    details = control(*inputs, return_details=True)
+    torch.testing.assert_close(details.correction, control(*inputs), rtol=0, atol=0)
+    assert details.feature.shape == (
+        len(inputs[0]),
+        control.config["hidden_width"],
+        *inputs[0].shape[2:],
+    )
+    assert details.gate.shape == inputs[2].shape
+
+
 def test_every_part_receives_gradient(inputs, adapter):
     control = PlainAdapter.matching(adapter)
     torch.nn.init.normal_(control.out.weight)

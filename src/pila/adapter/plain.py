@@ -1,19 +1,21 @@
 """The control: a plain residual network with the adapter's inputs, gate and parameter count."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila import flow
 from pila.adapter.base import LatentAdapter
 from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
-from pila.adapter.condition import ConditionEncoder
+from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.encoder import SPACE_DILATIONS, TIME_DILATIONS
-from pila.adapter.gate import make_gate
+from pila.adapter.gate import Gain, make_gate
 from pila.errors import InputError
 from pila.types import Latent
 
@@ -23,6 +25,18 @@ TOLERANCE = 0.02
 DEPTHS = range(6, 13)
 """Blocks of a matched control: about as deep as the adapter's own path."""
 MAX_WIDTH = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainOutput:
+    """What one pass computed: the fields that an `AdapterOutput` has too, under its names."""
+
+    correction: Latent
+    """g(sigma) dv, in float32: add it to v in float32."""
+    gate: Gain
+    feature: Float[Tensor, "b width t h w"]
+    """What the blocks give to the last layer."""
+    condition: Condition
 
 
 class PlainAdapter(LatentAdapter):
@@ -78,8 +92,16 @@ class PlainAdapter(LatentAdapter):
         labels: Tensor | None = None,
         *,
         top_k: int | None = None,
-    ) -> Latent:
-        """The gated correction [b, c, t, h, w] in float32; `labels` and `top_k` have no effect."""
+        return_details: bool = False,
+    ) -> Latent | PlainOutput:
+        """The gated correction [b, c, t, h, w] in float32; `labels` and `top_k` have no effect.
+
+        Arguments are those of `PilaAdapter.forward`; with `return_details` a `PlainOutput` from
+        the same pass.
+
+        Raises:
+            InputError: for shapes that do not fit.
+        """
         self.check_inputs(x_t, v, sigma, text, labels)
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())
         c = self.condition(text, sigma)
@@ -88,7 +110,10 @@ class PlainAdapter(LatentAdapter):
             x = block(x, c)
         dv = self.out(nn.functional.silu(self.norm(x)))
         gate = self.sigma_gate(sigma)
-        return flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))
+        correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))
+        if not return_details:
+            return correction
+        return PlainOutput(correction=correction, gate=gate, feature=x, condition=c)
 
     @classmethod
     def matching(cls, adapter: LatentAdapter) -> "PlainAdapter":

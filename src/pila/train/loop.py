@@ -1,7 +1,7 @@
 """The training loop: steps, schedule, averaged weights, checkpoints, metrics; nothing else.
 
-A step's random numbers come from (seed, step, process) alone, so that a resumed run repeats a straight
-one bit for bit and a checkpoint holds no generator states.
+A step's random numbers come from (seed, step, process) alone, so that a resumed run repeats a
+straight one bit for bit and a checkpoint holds no generator states.
 """
 
 import json
@@ -75,7 +75,8 @@ def fit(
     optim = config.optim
     if optim.batch % num_processes():
         raise InputError(
-            f"optim.batch is {optim.batch}; it must be a multiple of the {num_processes()} processes"
+            f"optim.batch is {optim.batch}; it must be a multiple of the {num_processes()} "
+            "processes"
         )
     groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
     optimizer = torch.optim.AdamW(

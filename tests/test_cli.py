@@ -21,18 +21,23 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], "generate label world train"),
+        ([], "generate label world train experiment"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
             "--num-frames --negative-prompt --adapter-scale --step-window --top-k --labels "
             "--parser --reference --compare --explain --json --device --dtype --offload",
         ),
-        (["label"], "--parser --json"),
+        (["label"], "--parser --json PILA_LLM_MODEL PILA_LLM_BASE_URL PILA_LLM_API_KEY"),
         (["world"], "make measure"),
         (["world", "make"], "--scene --categories --clips --out --violations --seed"),
         (["world", "measure"], "--scene --json"),
         (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),
+        (
+            ["experiment"],
+            "laws --output --model --adapters --prompts --noise-seeds --steps --guidance-scale "
+            "--processes --json",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -50,7 +55,9 @@ def test_entry_point():
     assert done.stdout.startswith("pila 0.")
 
 
-@pytest.mark.parametrize("args", [["genrate", PROMPT], ["generate", PROMPT, "--stepz", "3"], []])
+@pytest.mark.parametrize(
+    "args", [["genrate", PROMPT], ["generate", PROMPT, "--stepz", "3"], ["experiment", "lawz"], []]
+)
 def test_typos_exit_2(args, capsys):
     with pytest.raises(SystemExit) as end:
         run(args)
@@ -261,3 +268,81 @@ def test_train_refuses(tmp_path, capsys):
     assert run(["train", "embeded", "--output", str(tmp_path / "run")]) == 2
     assert "embeded" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def laws_refused(tmp_path, wan_folder, adapter_folder, capsys, monkeypatch):
+    """Run `pila experiment laws` where nothing may be generated, and return the one-line error."""
+    monkeypatch.setattr("pila.evaluate.laws.run", _not_reached)
+
+    def refuse(*options):
+        given = ["--model", str(wan_folder)] if "--model" not in options else []
+        adapters = ["--adapters", f"tiny={adapter_folder}"] if "--adapters" not in options else []
+        out = ["--output", str(tmp_path / "laws")] if "--output" not in options else []
+        assert run(["experiment", "laws", *options, *given, *adapters, *out]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1
+        assert not (tmp_path / "laws").exists()
+        return printed.err
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--adapters", "pila=/nowhere/adapter"], "/nowhere/adapter"),
+        (["--adapters", "/nowhere/adapter"], "write name=place"),
+        (["--adapters", "a b=embedded"], "write name=place"),
+        (["--adapters", "frozen=embedded"], "frozen is a method that is always there"),
+        (["--adapters", "pila=none"], "the frozen generator is always compared"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--prompts", "2"], "prompts is 2"),
+        (["--noise-seeds", "0"], "noise_seeds is 0"),
+        (["--steps", "0"], "steps is 0"),
+        (["--guidance-scale", "-1"], "guidance_scale is -1"),
+        (["--processes", "0"], "processes is 0"),
+        (["--output", "/proc/none"], "cannot be written"),
+    ],
+    ids=" ".join,
+)
+def test_experiment_laws_refuses(laws_refused, options, message):
+    assert message in laws_refused(*options)
+
+
+def test_experiment_laws_refuses_adapters_that_do_not_fit(laws_refused, adapter_folder, tmp_path):
+    from pila.adapter import PilaAdapter
+
+    PilaAdapter(text_dim=48, hidden_width=8, encoder_blocks=1).save_pretrained(tmp_path / "wide")
+    assert "text_dim is 48" in laws_refused("--adapters", f"wide={tmp_path / 'wide'}")
+    twice = (f"tiny={adapter_folder}", f"tiny={adapter_folder}")
+    assert "tiny is another adapter" in laws_refused("--adapters", *twice)
+    broken = shutil.copytree(adapter_folder, tmp_path / "broken")
+    _truncate(broken)
+    assert "complete" in laws_refused("--adapters", f"broken={broken}")
+
+
+def test_experiment_laws_hands_everything_on(
+    wan_folder, adapter_folder, tmp_path, capsys, monkeypatch
+):
+    from pila.evaluate import laws
+
+    asked = {}
+
+    def take(methods, out, protocol, *, processes):
+        asked.update(methods=methods, out=out, protocol=protocol, processes=processes)
+        return {"rows": []}
+
+    monkeypatch.setattr(laws, "run", take)
+    args = ["experiment", "laws", "--model", str(wan_folder), "--prompts", "6", "--steps", "2"]
+    args += ["--guidance-scale", "1", "--processes", "1", "--noise-seeds", "2", "--json"]
+    args += ["--output", str(tmp_path / "laws"), "--adapters"]
+    assert run([*args, f"one={adapter_folder}", f"two={adapter_folder}"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": []}
+    assert [m.name for m in asked["methods"]] == ["one", "two"]
+    assert asked["out"] == tmp_path / "laws"
+    assert asked["protocol"] == laws.Protocol(
+        model=str(wan_folder), prompts=6, noise_seeds=2, steps=2, guidance_scale=1.0
+    )
+    assert asked["processes"] == 1

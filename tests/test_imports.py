@@ -16,7 +16,7 @@ RANK = {
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
-    **dict.fromkeys(("plan", "generate", "explain"), 5),
+    **dict.fromkeys(("plan", "generate", "explain", "experiment"), 5),
     **dict.fromkeys(("cli", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
@@ -60,8 +60,8 @@ def test_imports_run_one_way(path):
         ("from pila import Category, Slot", ("torch", "numpy", "diffusers", "transformers")),
         ("import pila.labels", ("torch", "numpy", "einops", "diffusers", "transformers")),
         (
-            "from pila.labels.llm import LlmParser; from pila.cli import run; "
-            "assert run(['label', 'two steel balls collide', '--parser', 'offline', '--json']) == 0",
+            "from pila.cli import run; from pila.labels.llm import LlmParser; "
+            "assert run(['label', 'two balls collide', '--parser', 'offline', '--json']) == 0",
             ("torch", "einops", "diffusers", "transformers", "matplotlib"),
         ),
     ],

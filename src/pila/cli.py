@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
@@ -26,7 +26,9 @@ class Label:
     prompt: Positional[str]
     """What a clip would show."""
     parser: ParserName = "auto"
-    """Who finds the categories; auto asks the LLM where one is configured."""
+    """Who finds the categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
+    PILA_LLM_BASE_URL (else OPENAI_BASE_URL, else OpenAI's own) with PILA_LLM_API_KEY (else
+    OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -81,6 +83,36 @@ class Train:
     """Print one JSON object instead of text."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Run a benchmark on the simulated world: frozen, with each adapter, and true clips.
+
+    laws: errors of physical laws on held-out prompts, the same noise for every method. What was
+    generated before under the same settings is kept.
+    """
+
+    name: Positional[Literal["laws"]]
+    """Which one."""
+    output: Path = Path("experiments/laws")
+    """Folder for results.json, results.md and clips.jsonl."""
+    model: str = "embedded"
+    """embedded, or a folder of a model trained on the simulated world."""
+    adapters: tuple[str, ...] = ("pila=embedded",)
+    """Adapters to compare with the frozen generator, each as name=place."""
+    prompts: int = 102
+    """Held-out prompts, shared evenly among the scenes."""
+    noise_seeds: int = 3
+    """Clips of each prompt."""
+    steps: int | None = None
+    """Denoising steps; the model's own by default."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance; the model's own by default."""
+    processes: int = 2
+    """Clips are made in this many processes of one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
 WorldCommand = (
     Annotated[WorldMake, subcommand("make", prefix_name=False)]
     | Annotated[WorldMeasure, subcommand("measure", prefix_name=False)]
@@ -99,6 +131,7 @@ Command = (
     | Annotated[Label, subcommand("label", prefix_name=False)]
     | Annotated[World, subcommand("world", prefix_name=False)]
     | Annotated[Train, subcommand("train", prefix_name=False)]
+    | Annotated[Experiment, subcommand("experiment", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -126,7 +159,7 @@ def run(args: Sequence[str]) -> int:
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pila").setLevel(
-        logging.INFO if isinstance(command, Train | WorldMake) else logging.WARNING
+        logging.INFO if isinstance(command, Train | WorldMake | Experiment) else logging.WARNING
     )
     try:
         _COMMANDS[type(command)](command)
@@ -240,10 +273,28 @@ def _train(command: Train) -> None:
         print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
 
 
+def _experiment(command: Experiment) -> None:
+    from pila.evaluate.laws import markdown
+    from pila.experiment import run_laws
+
+    results = run_laws(
+        output=command.output,
+        model=command.model,
+        adapters=command.adapters,
+        prompts=command.prompts,
+        noise_seeds=command.noise_seeds,
+        steps=command.steps,
+        guidance_scale=command.guidance_scale,
+        processes=command.processes,
+    )
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
 _COMMANDS: dict[type, Callable[[Any], None]] = {
     GenerateRequest: _generate,
     Label: _label,
     WorldMake: _world_make,
     WorldMeasure: _world_measure,
     Train: _train,
+    Experiment: _experiment,
 }

@@ -176,14 +176,22 @@ def check_numbers(request: GenerateRequest) -> None:
         raise InputError(f"seed is {request.seed}; use 0 to 2**63 - 1")
     if not math.isfinite(request.adapter_scale):
         raise InputError(f"adapter_scale is {request.adapter_scale}; use a finite number")
-    guidance = request.guidance_scale
-    if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
-        raise InputError(f"guidance_scale is {guidance}; use 0 or more (1 is no guidance)")
-    if request.steps is not None and not 1 <= request.steps <= MAX_STEPS:
-        raise InputError(f"steps is {request.steps}; use 1 to {MAX_STEPS}")
+    check_sampling(steps=request.steps, guidance_scale=request.guidance_scale)
     if request.adapter == "none" and (request.compare or request.explain):
         option = "--compare" if request.compare else "--explain"
         raise InputError(f"{option} needs a correction, but --adapter is none; name an adapter")
+
+
+def check_sampling(*, steps: int | None, guidance_scale: float | None) -> None:
+    """Refuse steps and guidance that no model could take; None is the model's own.
+
+    Raises:
+        InputError: names the value, its bound and a remedy.
+    """
+    if guidance_scale is not None and not (math.isfinite(guidance_scale) and guidance_scale >= 0):
+        raise InputError(f"guidance_scale is {guidance_scale}; use 0 or more (1 is no guidance)")
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"steps is {steps}; use 1 to {MAX_STEPS}")
 
 
 def check_sizes(sampling: Sampling, grid: Grid) -> None:

@@ -47,7 +47,9 @@ class GenerateRequest:
     labels: str | None = None
     """Categories, separated by commas, in place of the parser's; none for no prior."""
     parser: ParserName = "auto"
-    """Who finds the prompt's categories; auto asks the LLM where one is configured."""
+    """Who finds the prompt's categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
+    PILA_LLM_BASE_URL (else OPENAI_BASE_URL, else OpenAI's own) with PILA_LLM_API_KEY (else
+    OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
     reference: Literal["guided", "cond"] = "guided"
     """The velocity that the adapter reads: after guidance, or of the conditional pass alone."""
     compare: bool = False

@@ -1,0 +1,91 @@
+"""What `pila experiment` runs, checked in full before anything is generated."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pila.backbones.base import check_fit
+from pila.backbones.embedded import find_adapter, find_model
+from pila.backbones.repository import check_model_folder, check_wan_repository
+from pila.errors import InputError
+from pila.evaluate import laws
+from pila.plan import check_sampling, check_writable
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_TAKEN = (laws.TRUE, laws.FROZEN)
+
+
+def run_laws(
+    *,
+    output: Path,
+    model: str = "embedded",
+    adapters: Sequence[str] = ("pila=embedded",),
+    prompts: int = 102,
+    noise_seeds: int = 3,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    processes: int = 2,
+) -> dict[str, Any]:
+    """Law errors of the frozen generator and of each adapter; see `pila.evaluate.laws.run`.
+
+    Args:
+        output: folder for `results.json`, `results.md` and `clips.jsonl`.
+        model: "embedded", or the folder of a model with a `pila.json` of sampling values.
+        adapters: "name=place" each, the place as `find_adapter` takes it.
+        prompts: held-out prompts, shared evenly among the scenes.
+        noise_seeds: clips of each prompt.
+        steps: denoising steps; None takes the model's own.
+        guidance_scale: None takes the model's own.
+        processes: clips are made in this many processes of one thread each.
+
+    Raises:
+        InputError: a value, a model or an adapter that cannot be used; nothing is made then.
+    """
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    check_sampling(steps=steps, guidance_scale=guidance_scale)
+    protocol = laws.Protocol(
+        model=model,
+        prompts=prompts,
+        noise_seeds=noise_seeds,
+        steps=steps,
+        guidance_scale=guidance_scale,
+    )
+    folder = find_model(model)
+    check_wan_repository(folder)
+    if not (folder / "pila.json").is_file():
+        raise InputError(
+            f"{model} has no pila.json with its sizes and steps; this experiment takes models "
+            "trained on the simulated world, such as embedded"
+        )
+    methods = read_methods(adapters, folder)
+    check_writable(output)
+    return laws.run(methods, output, protocol, processes=processes)
+
+
+def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:
+    """Methods from "name=place" each, their adapters found and checked against the model.
+
+    Raises:
+        InputError: not of that form, a name twice, or an adapter that is not there, is damaged or
+            does not fit.
+    """
+    methods: dict[str, laws.Method] = {}
+    transformer = check_model_folder(model / "transformer")
+    for pair in adapters:
+        name, equals, place = pair.partition("=")
+        if not (equals and place and _NAME.fullmatch(name)):
+            raise InputError(
+                f"adapters has {pair!r}; write name=place, such as pila=embedded or "
+                "plain-adapter=runs/plain/adapter"
+            )
+        if name in methods or name in _TAKEN:
+            owner = "another adapter" if name in methods else "a method that is always there"
+            raise InputError(f"adapters has {pair!r}, but {name} is {owner}; choose another name")
+        found = find_adapter(place)
+        if found is None:
+            raise InputError(f"adapters has {pair!r}; the frozen generator is always compared")
+        check_fit(check_model_folder(found), transformer)
+        methods[name] = laws.Method(name=name, adapter=place)
+    return list(methods.values())

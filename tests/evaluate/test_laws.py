@@ -91,7 +91,7 @@ def test_a_clip_passes_where_every_law_is_under_the_tolerance(clips):
 
 
 def test_the_order_of_clips_does_not_matter(clips):
-    assert tabulate(clips[::-1], METHODS)["rows"] == pytest.approx(tabulate(clips, METHODS)["rows"])
+    assert tabulate(clips[::-1], METHODS) == tabulate(clips, METHODS)
 
 
 def test_the_table_has_every_method_scene_and_law(clips):
@@ -109,7 +109,6 @@ def test_the_table_has_every_method_scene_and_law(clips):
         widths = {line.count("|") for line in part.splitlines() if line.startswith("|")}
         assert widths == {5 + len(scene.laws)}
     assert "not on Wan" in summary
-    assert "commit 0123456789;" not in summary
     assert "commit 0123456789." in summary
 
 

@@ -18,9 +18,9 @@ from pila.physics import (
     Slot,
     recipe,
     recipe_mask,
-    residual,
     residual_loss,
 )
+from pila.physics.residual import residual
 
 COARSE, FINE = 25, 49
 NAMES = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -66,6 +65,16 @@ TEMPLATES = (
     "and a {other_size} {other} one",
 )
 
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "colour": COLOURS,
+    "other": COLOURS,
+    "size": tuple(SIZES),
+    "other_size": tuple(SIZES),
+    "speed": tuple(SPEEDS),
+    "side": ("left", "right"),
+}
+"""What each gap of the templates may say."""
+
 
 class BallCollision:
     """A head-on elastic collision of two discs of mass proportional to area."""
@@ -75,14 +84,7 @@ class BallCollision:
     violations = ("super_elastic", "momentum_lost", "pass_through", "jitter", "growing")
     laws = ("momentum", "energy", "straight_paths", "shape")
     templates = TEMPLATES
-    words: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "colour": COLOURS,
-        "other": COLOURS,
-        "size": tuple(SIZES),
-        "other_size": tuple(SIZES),
-        "speed": tuple(SPEEDS),
-        "side": ("left", "right"),
-    }
+    words = WORDS
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         """One collision on a line across the view, at a third to a half of the clip."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -66,6 +65,13 @@ TEMPLATES = (
     "a {metal} plate cools as a {size} hot spot {place} it spreads",
 )
 
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "metal": tuple(DIFFUSIVITY),
+    "size": tuple(SIZES),
+    "place": tuple(PLACES),
+}
+"""What each gap of the templates may say."""
+
 
 class HotSpot:
     """Diffusion of heat in a square plate with insulated edges."""
@@ -75,11 +81,7 @@ class HotSpot:
     violations = ("cold_to_hot", "heat_vanishing", "heat_growing", "stops", "jitter")
     laws = ("spreading", "heat_kept", "peak_falls")
     templates = TEMPLATES
-    words: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "metal": tuple(DIFFUSIVITY),
-        "size": tuple(SIZES),
-        "place": tuple(PLACES),
-    }
+    words = WORDS
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         """One spot that spreads; kernel of the heat equation with insulated edges."""

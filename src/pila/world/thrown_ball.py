@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -61,6 +60,15 @@ TEMPLATES = (
     "to the {side} a {size} {colour} ball is tossed {height}, travelling {speed}",
 )
 
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "colour": tuple(PALETTE),
+    "size": tuple(SIZES),
+    "speed": tuple(SPEEDS),
+    "height": tuple(HEIGHTS),
+    "side": ("left", "right"),
+}
+"""What each gap of the templates may say."""
+
 
 class ThrownBall:
     """Free flight in uniform gravity."""
@@ -70,13 +78,7 @@ class ThrownBall:
     violations = ("gravity_off", "gravity_reversed", "teleport", "jitter", "growing")
     laws = ("gravity", "trajectory", "shape")
     templates = TEMPLATES
-    words: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "colour": tuple(PALETTE),
-        "size": tuple(SIZES),
-        "speed": tuple(SPEEDS),
-        "height": tuple(HEIGHTS),
-        "side": ("left", "right"),
-    }
+    words = WORDS
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         """One flight, placed so that all of it stays in view."""

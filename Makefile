@@ -1,6 +1,6 @@
 # Entry points; each is a line of ordinary commands. `make` builds .venv, `make demo` runs the main job.
 PYTHON ?= python3
-PROMPT ?= a big red ball is thrown high and fast to the right
+PROMPT ?= a wide hot spot in the middle of a copper plate spreads
 OUT ?= out/demo
 PILA := .venv/bin/pila
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from tests.backbones import tiny
 
-from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from pila.cli import run
 from pila.generate import generate
 from pila.request import GenerateRequest
@@ -122,9 +121,6 @@ def test_interrupt_leaves_no_file(tiny_args, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (EMBEDDED_MODEL.is_dir() and EMBEDDED_ADAPTER.is_dir()), reason="no embedded weights here"
-)
 def test_embedded_model_measures_laws(tmp_path):
     """The shipped weights, few steps: files, sizes and law measures of a recognised scene."""
     report = generate(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import tyro
 
-from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from pila.cli import CONFIG, Command
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +32,6 @@ def test_links_resolve(link):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (EMBEDDED_MODEL.is_dir() and EMBEDDED_ADAPTER.is_dir()), reason="no embedded weights here"
-)
 def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

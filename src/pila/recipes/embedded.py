@@ -36,7 +36,7 @@ def embedded_couple() -> TrainConfig:
     return TrainConfig(
         task="couple",
         optim=OptimConfig(
-            lr=2e-3, steps=320, batch=8, warmup=20, clip=0.5, ema=0.98, final_lr=0.02
+            lr=2e-3, steps=1200, batch=8, warmup=20, clip=0.5, ema=0.99, final_lr=0.02
         ),
     )
 

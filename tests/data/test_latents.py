@@ -5,8 +5,9 @@ import torch
 from tests.backbones import tiny
 
 from pila.data import latents
-from pila.data.latents import SHARD, LatentCache, normalise, weights_hash
+from pila.data.latents import SHARD, LatentCache, normalise
 from pila.physics.bank import Category
+from pila.provenance import weights_hash
 from pila.world.corpus import CorpusConfig, item_at, make
 
 WORLD = CorpusConfig(clips=2 * SHARD + 5)

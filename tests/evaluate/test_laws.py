@@ -21,8 +21,10 @@ def clip(method, scene, seed, noise, error):
         "noise_seed": noise,
         "caption": "a ball",
         "laws": dict.fromkeys(SCENES[scene].laws, error),
-        "motion": 1.0,
+        "motion": 3.0 if seed % 2 else 0.5,
+        "true_motion": 4.0 if seed % 2 else 1.0,
         "sharpness": 0.5,
+        "true_sharpness": 1.0,
         "found": 1.0,
     }
 
@@ -51,6 +53,12 @@ def test_gap_closed(rows):
     for scene in SCENES:
         assert rows["perfect"]["by_scene"][scene]["gap_closed"][0] == pytest.approx(1)
         assert rows[FROZEN]["by_scene"][scene]["gap_closed"][0] == 0
+
+
+def test_motion_and_sharpness_are_ratios_of_means_to_true_clips(rows):
+    # (3 + 0.5) / (4 + 1); the mean of the prompts' ratios would be 0.625.
+    assert rows["half"]["motion"] == pytest.approx(0.7)
+    assert rows["half"]["sharpness"] == pytest.approx(0.5)
 
 
 def test_errors_are_means_over_prompts_and_noise_seeds(rows):
@@ -121,8 +129,9 @@ def test_protocol_refuses():
 
 def test_prompts_are_held_out_and_the_same_each_time():
     protocol = Protocol(prompts=6)
-    listed = protocol.prompt_list("thrown_ball")
-    assert listed == protocol.prompt_list("thrown_ball")
-    assert [seed for seed, _ in listed] == [500_000, 500_001]
+    listed, again = (protocol.true_clips("thrown_ball") for _ in range(2))
+    assert [c.caption for c in listed] == [c.caption for c in again]
+    assert [c.parameters["seed"] for c in listed] == [500_000, 500_001]
+    assert all(c.violation is None for c in listed)
     starts = [t.split("{")[0] for t in SCENES["thrown_ball"].templates[-4:]]
-    assert all(any(caption.startswith(s) for s in starts) for _, caption in listed)
+    assert all(any(c.caption.startswith(s) for s in starts) for c in listed)

@@ -4,7 +4,6 @@ A shard holds `SHARD` clips: latents, normalised as the transformer sees them, a
 The folder's name carries the hash of the VAE's weights, so a retrained VAE starts a new cache.
 """
 
-import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pila.provenance import weights_hash
 from pila.world.corpus import CorpusConfig, category_flags, item_at, make
 
 SHARD = 16
@@ -26,14 +26,6 @@ def cache_root() -> Path:
     """Where caches lie: $PILA_CACHE, or the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return Path(os.environ.get("PILA_CACHE", f"{base}/pila"))
-
-
-def weights_hash(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 over a folder's safetensors files."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def normalise(z: Tensor, mean: list[float], std: list[float]) -> Tensor:

@@ -27,7 +27,7 @@ def embedded_generator() -> TrainConfig:
     """The embedded generator on the mixed corpus, half of it violated."""
     return TrainConfig(
         task="generator",
-        optim=OptimConfig(lr=1.5e-3, steps=3000, batch=16, warmup=100, ema=0.995, final_lr=0.01),
+        optim=OptimConfig(lr=1.5e-3, steps=8000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
     )
 
 

@@ -20,7 +20,7 @@ from pila.data.latents import LatentCache
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.loop import num_processes
-from pila.train.text import MAX_TOKENS, vary
+from pila.train.text import tokenise, vary
 
 
 def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
@@ -56,15 +56,8 @@ class CaptionEncoder:
     @torch.no_grad()
     def __call__(self, captions: list[str]) -> Tensor:
         """Embeddings [b, 32, d], zero behind the last token of each caption."""
-        batch = self.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=MAX_TOKENS,
-            truncation=True,
-            return_tensors="pt",
-        )
-        hidden = self.encoder(batch.input_ids, batch.attention_mask).last_hidden_state
-        return hidden * batch.attention_mask[..., None]
+        tokens, mask = tokenise(self.tokenizer, captions)
+        return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 
 class GeneratorTask:
@@ -88,7 +81,9 @@ class GeneratorTask:
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
-        sigma = shifted(torch.rand(len(x_0), generator=rng), self.config.generator.shift)
+        # One draw, spread evenly over the batch: every step sees low and high noise.
+        u = (torch.rand(1, generator=rng) + torch.arange(len(x_0)) / len(x_0)) % 1
+        sigma = shifted(u, self.config.generator.shift)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, sigma)
         v = self.module(x_t, sigma * 1000, text, return_dict=False)[0]

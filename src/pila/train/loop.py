@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from pila.errors import InputError
+from pila.provenance import commit
 from pila.train import checkpoint
 from pila.train.config import OptimConfig, TrainConfig
 
@@ -161,10 +161,7 @@ def schedule(step: int, optim: OptimConfig) -> float:
 def _begin(output: Path, config: TrainConfig) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    (output / "commit").write_text(commit.stdout or "unknown\n")
+    (output / "commit").write_text(commit() + "\n")
 
 
 def _checkpoint(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import PreTrainedTokenizerBase, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from pila.train.config import TextConfig, TrainConfig
 from pila.world import SCENES
@@ -34,6 +34,18 @@ def build_tokenizer() -> T5Tokenizer:
     vocabulary += [(c, -12.0) for c in characters]
     vocabulary += [("▁" + w, -4.0 - 0.001 * i) for i, w in enumerate(sorted(words - {""}))]
     return T5Tokenizer(vocab=vocabulary, extra_ids=0)
+
+
+def tokenise(tokenizer: PreTrainedTokenizerBase, captions: list[str]) -> tuple[Tensor, Tensor]:
+    """Token ids and mask (1 where valid) of captions, each [b, MAX_TOKENS]."""
+    batch = tokenizer(
+        captions,
+        padding="max_length",
+        max_length=MAX_TOKENS,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return batch.input_ids, batch.attention_mask
 
 
 def build_text_encoder(config: TextConfig, vocabulary: int) -> UMT5EncoderModel:
@@ -139,14 +151,7 @@ class TextTask:
         return captions, answers
 
     def _read(self, captions: list[str]) -> dict[str, Tensor]:
-        batch = self.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=MAX_TOKENS,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return self.module(batch.input_ids, batch.attention_mask)
+        return self.module(*tokenise(self.tokenizer, captions))
 
     def export(self, folder: Path) -> Path:
         """Write encoder and tokenizer, and accuracies in `result.json`; returns their folder."""

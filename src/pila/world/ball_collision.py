@@ -16,7 +16,7 @@ from pila.world.render import (
     read_ball,
     to_uint8,
 )
-from pila.world.scene import Canvas, Clip
+from pila.world.scene import FRAME_RATE, Canvas, Clip
 from pila.world.thrown_ball import ball_truth, shape_error
 
 EXTENT = 10.0
@@ -159,7 +159,7 @@ class BallCollision:
         seen = tracks[0].seen & tracks[1].seen
         if seen.mean() < 0.8:
             return dict.fromkeys(self.laws, 1.0)
-        t = (np.arange(len(frames)) / 16.0)[seen]
+        t = (np.arange(len(frames)) / FRAME_RATE)[seen]
         a, b = (track.centre[seen] for track in tracks)
         mass = np.array([np.median(track.radius[seen]) ** 2 for track in tracks])
         bend = best_bend(t, a, b)

@@ -21,7 +21,7 @@ class CorpusConfig:
     Training seeds start at 1,000,000; seeds below are for evaluation and never trained on.
     """
 
-    clips: int = 3072
+    clips: int = 6144
     violated: float = 0.5
     """Share of clips with a broken law, as web video has them."""
     first_seed: int = 1_000_000

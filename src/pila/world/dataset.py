@@ -11,6 +11,7 @@ from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.video import write_lossless, written_whole
 from pila.world.corpus import PROCESSES, Item, item_at, make
+from pila.world.scene import FRAME_RATE
 from pila.world.scenes import SCENES, scene_named
 
 
@@ -105,7 +106,7 @@ def _write(job: tuple[Path, Item]) -> None:
     arrays |= {f"mask.{s}": a.astype(np.float32) for s, a in masks.items()}
     with written_whole(stem.with_suffix(".safetensors")) as part:
         save_file(arrays, part)
-    write_lossless(stem.with_suffix(".mp4"), clip.frames, fps=16)
+    write_lossless(stem.with_suffix(".mp4"), clip.frames, fps=FRAME_RATE)
     record = {
         "name": stem.name,
         "scene": item.scene,

@@ -15,7 +15,7 @@ from pila.world.render import (
     read_temperature,
     to_uint8,
 )
-from pila.world.scene import Canvas, Clip, Fields
+from pila.world.scene import FRAME_RATE, Canvas, Clip, Fields
 
 EXTENT = 0.20
 """Side of the plate [m]."""
@@ -140,7 +140,7 @@ class HotSpot:
         All are 1 where frames [t, h, w, 3] show no spot: a peak under a tenth of the scale.
         """
         temperature = read_temperature(frames)
-        t = np.arange(len(frames)) / 16.0
+        t = np.arange(len(frames)) / FRAME_RATE
         peak = np.sort(temperature.reshape(len(t), -1), axis=1)[:, -20:].mean(1)
         if np.median(peak) < 0.1:
             return dict.fromkeys(self.laws, 1.0)

@@ -18,7 +18,7 @@ from pila.world.render import (
     read_ball,
     to_uint8,
 )
-from pila.world.scene import Canvas, Clip, Fields
+from pila.world.scene import FRAME_RATE, Canvas, Clip, Fields
 
 EXTENT = 10.0
 """Side of the view [m]."""
@@ -132,7 +132,7 @@ class ThrownBall:
         All are 1 where frames [t, h, w, 3] show the ball in fewer than four fifths of them.
         """
         track = read_ball(colour_weights(frames, 1)[0], EXTENT)
-        t = np.arange(len(frames)) / 16.0
+        t = np.arange(len(frames)) / FRAME_RATE
         seen = track.seen
         if seen.mean() < 0.8:
             return dict.fromkeys(self.laws, 1.0)

@@ -6,8 +6,8 @@ import pytest
 from pila.errors import InputError
 from pila.physics.bank import Slot
 from pila.world import SCENES, Canvas, measure, recognise_scene, simulate
-from pila.world.ball_collision import rebound
 from pila.world.captions import HELD_OUT
+from pila.world.scenes.ball_collision import rebound
 
 EVERY = [(s, v) for s, scene in SCENES.items() for v in scene.violations]
 SEEDS = range(8)

@@ -4,8 +4,8 @@ Results on it are results on it, never on Wan (see docs/decisions.md).
 """
 
 from pila.world.dataset import make_clips
+from pila.world.registry import SCENES, measure, recognise_scene, scene_named, simulate
 from pila.world.scene import Canvas, Clip, Scene
-from pila.world.scenes import SCENES, measure, recognise_scene, scene_named, simulate
 
 __all__ = [
     "SCENES",

@@ -8,8 +8,8 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.world.registry import SCENES, simulate
 from pila.world.scene import Clip
-from pila.world.scenes import SCENES, simulate
 
 PROCESSES = 2
 

@@ -11,8 +11,8 @@ from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.video import write_lossless, written_whole
 from pila.world.corpus import PROCESSES, Item, item_at, make
+from pila.world.registry import SCENES, scene_named
 from pila.world.scene import FRAME_RATE
-from pila.world.scenes import SCENES, scene_named
 
 
 def make_clips(

@@ -12,7 +12,7 @@ from pila.physics.layout import Category, Slot
 
 NUM_FRAMES = 33
 FRAME_RATE = 16
-SIZE = 96
+SIZE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class Scene(Protocol):
         ...
 
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
-        """One clip; same arguments, same bytes. Arguments are checked by `scenes.simulate`."""
+        """One clip; same arguments, same bytes. Arguments are checked by `registry.simulate`."""
         ...
 
     def measure(self, frames: np.ndarray) -> dict[str, float]:

@@ -5,20 +5,20 @@ from functools import partial
 
 import numpy as np
 
-from pila.physics.layout import Category, Slot
-from pila.world.captions import choose, write_caption
-from pila.world.fit import polynomial_fit, relative
-from pila.world.render import (
+from pila.physics.layout import Category
+from pila.world.balls import (
     PALETTE,
-    BallTrack,
-    background,
+    ball_truth,
     colour_weights,
     disc_coverage,
     draw_ball,
     read_ball,
-    to_uint8,
+    shape_error,
 )
-from pila.world.scene import FRAME_RATE, Canvas, Clip, Fields
+from pila.world.captions import choose, write_caption
+from pila.world.fit import polynomial_fit, relative
+from pila.world.render import background, to_uint8
+from pila.world.scene import FRAME_RATE, Canvas, Clip
 
 EXTENT = 10.0
 """Side of the view [m]."""
@@ -146,43 +146,6 @@ class ThrownBall:
             "trajectory": relative(misfit, 0.1 * path),
             "shape": shape_error(track),
         }
-
-
-def shape_error(track: BallTrack) -> float:
-    """Spread of a ball's area over time, relative to its mean; 1 where it is lost."""
-    area = track.radius[track.seen] ** 2
-    return relative(2 * area.std(), area.mean())
-
-
-def ball_truth(
-    positions: list[np.ndarray], coverages: list[np.ndarray], frame_rate: float
-) -> tuple[Fields, Fields]:
-    """Fields of rigid balls: displacement from the middle frame, velocity, impulse, no strain.
-
-    Impulse is the velocity change per unit time [m/s^2], as the term u_t = j reads it.
-    """
-    shape = (1, *coverages[0].shape)
-    total = np.clip(sum(coverages), 1e-6, None)
-
-    def blend(values: list[np.ndarray]) -> np.ndarray:
-        grid = [v.T[:, :, None, None] * c for v, c in zip(values, coverages, strict=True)]
-        return np.asarray(sum(grid)) / total
-
-    velocities = [np.gradient(p, 1 / frame_rate, axis=0, edge_order=2) for p in positions]
-    middle = len(positions[0]) // 2
-    mask = np.clip(sum(coverages), 0, 1).reshape(shape)
-    everywhere = np.ones(shape)
-    fields: Fields = {
-        Slot.DISPLACEMENT: blend([p - p[middle] for p in positions]),
-        Slot.VELOCITY: blend(velocities),
-        Slot.IMPULSE: blend(
-            [np.gradient(v, 1 / frame_rate, axis=0, edge_order=2) for v in velocities]
-        ),
-        Slot.STRAIN: np.zeros((3, *shape[1:])),
-        Slot.DENSITY: mask.copy(),
-    }
-    masks = dict.fromkeys(fields, mask) | {Slot.DENSITY: everywhere}
-    return fields, masks
 
 
 def _break(

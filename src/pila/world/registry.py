@@ -1,17 +1,21 @@
 """The scenes by name, and what one does with them: simulate, measure, recognise."""
 
 import re
+from collections import Counter
 from difflib import get_close_matches
+from functools import cache
+from math import log
 
 import numpy as np
 
 from pila.errors import InputError
-from pila.world.ball_collision import BallCollision
-from pila.world.hot_spot import HotSpot
 from pila.world.scene import Canvas, Clip, Scene, check_frames
-from pila.world.thrown_ball import ThrownBall
+from pila.world.scenes import ALL
 
-SCENES: dict[str, Scene] = {s.name: s for s in (ThrownBall(), BallCollision(), HotSpot())}
+SCENES: dict[str, Scene] = {scene.name: scene for scene in ALL}
+
+ENOUGH = 2.0
+"""Least sum of log ratios at which words are taken to speak of a scene."""
 
 
 def scene_named(name: str) -> Scene:
@@ -43,7 +47,7 @@ def simulate(
         scene: a name in `SCENES`.
         seed: 0 or more.
         violation: one of the scene's `.violations`, or None for true physics.
-        canvas: frames, size and frame rate; 33 frames of 96 x 96 px at 16 fps by default.
+        canvas: frames, size and frame rate; 33 frames of 128 x 128 px at 16 fps by default.
         held_out: write the caption with a template that no model was trained on.
 
     Raises:
@@ -75,20 +79,36 @@ def measure(scene: str, frames: np.ndarray) -> dict[str, float]:
 
 
 def recognise_scene(prompt: str) -> str | None:
-    """The scene that a prompt asks for, by its words; None where it is none of them.
+    """The scene that a prompt's words speak of most clearly; None where they speak of none.
 
-    Only for the demo, which measures what it generated; benchmarks know what they asked for.
+    Each word counts for a scene by how much oftener that scene's captions use it than all others
+    do. Only for the demo, which measures what it generated; benchmarks know what they asked for.
     """
-    words = set(re.findall(r"[a-z]+", prompt.lower()))
-    balls = bool(words & {"ball", "balls"})
-    meeting = words & {
-        "collide", "collides", "collision", "hit", "hits", "strikes", "struck", "strike", "crashes",
-        "bumps", "knocks", "knocked", "impact", "bounces", "meets", "runs", "shoots", "one",
-    }  # fmt: skip
-    if balls and meeting and len(words & {"red", "green", "blue", "yellow", "purple"}) != 1:
-        return BallCollision.name
-    if balls:
-        return ThrownBall.name
-    if words & {"heat", "hot", "heated", "warmth", "warm", "thermal", "temperature", "cools"}:
-        return HotSpot.name if words & {"plate", "sheet", "spot"} else None
-    return None
+    said = _words(prompt)
+    scores = {
+        name: sum(weights.get(word, 0.0) for word in said) for name, weights in _cues().items()
+    }
+    best = max(scores, key=lambda name: scores[name])
+    return best if scores[best] >= ENOUGH else None
+
+
+@cache
+def _cues() -> dict[str, dict[str, float]]:
+    """Log ratio of a word's frequency in a scene's templates to its frequency in all of them."""
+    counts = {}
+    for name, scene in SCENES.items():
+        texts = [*scene.templates, *(o for options in scene.words.values() for o in options)]
+        counts[name] = Counter(word for text in texts for word in _words(text))
+    everywhere = sum(counts.values(), Counter())
+    total = everywhere.total()
+    return {
+        name: {
+            word: log((mine[word] + 0.1) / mine.total() / (everywhere[word] / total))
+            for word in everywhere
+        }
+        for name, mine in counts.items()
+    }
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", text.lower())))

@@ -6,18 +6,18 @@ from functools import partial
 import numpy as np
 
 from pila.physics.layout import Category
-from pila.world.captions import choose, write_caption
-from pila.world.fit import relative
-from pila.world.render import (
-    background,
+from pila.world.balls import (
+    ball_truth,
     colour_weights,
     disc_coverage,
     draw_ball,
     read_ball,
-    to_uint8,
+    shape_error,
 )
+from pila.world.captions import choose, write_caption
+from pila.world.fit import relative
+from pila.world.render import background, to_uint8
 from pila.world.scene import FRAME_RATE, Canvas, Clip
-from pila.world.thrown_ball import ball_truth, shape_error
 
 EXTENT = 10.0
 """Side of the view [m]."""

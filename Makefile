@@ -64,7 +64,7 @@ embedded-generator: embedded-vae embedded-text
 	$(PILA) train embedded-generator --output $(RUNS)/generator
 	$(call COPY,$(RUNS)/generator/model/transformer,$(ASSETS)/embedded/transformer)
 	$(call COPY,$(RUNS)/generator/model/scheduler,$(ASSETS)/embedded/scheduler)
-	cp $(RUNS)/generator/model/model_index.json $(ASSETS)/embedded/
+	cp $(RUNS)/generator/model/model_index.json $(RUNS)/generator/model/pila.json $(ASSETS)/embedded/
 
 embedded-couple: embedded-generator
 	$(PILA) train embedded-couple --output $(RUNS)/couple

@@ -44,7 +44,11 @@ def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("wan")
     WanPipeline(**tiny.components()).save_pretrained(folder)
-    sampling = TINY_SAMPLING | {"guidance_scale": 2.0, "max_sequence_length": 16}
+    sampling = TINY_SAMPLING | {
+        "guidance_scale": 2.0,
+        "max_sequence_length": 16,
+        "scenes": ["thrown_ball", "ball_collision", "hot_spot"],
+    }
     (folder / "pila.json").write_text(json.dumps(sampling))
     return folder
 

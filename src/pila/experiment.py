@@ -1,5 +1,6 @@
 """What `pila experiment` runs, checked in full before anything is generated."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,13 @@ def run_laws(
     if processes < 1:
         raise InputError(f"processes is {processes}; use at least 1")
     check_sampling(steps=steps, guidance_scale=guidance_scale)
+    folder = find_model(model)
+    check_wan_repository(folder)
+    if not _knows_scenes(folder):
+        raise InputError(
+            f"{model} has no pila.json that names its scenes; this experiment takes models trained "
+            "on the simulated world, such as embedded"
+        )
     protocol = laws.Protocol(
         model=model,
         prompts=prompts,
@@ -52,16 +60,16 @@ def run_laws(
         steps=steps,
         guidance_scale=guidance_scale,
     )
-    folder = find_model(model)
-    check_wan_repository(folder)
-    if not (folder / "pila.json").is_file():
-        raise InputError(
-            f"{model} has no pila.json with its sizes and steps; this experiment takes models "
-            "trained on the simulated world, such as embedded"
-        )
     methods = read_methods(adapters, folder)
     check_writable(output)
     return laws.run(methods, output, protocol, processes=processes)
+
+
+def _knows_scenes(model: Path) -> bool:
+    try:
+        return bool(json.loads((model / "pila.json").read_text()).get("scenes"))
+    except (OSError, ValueError):
+        return False
 
 
 def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pila.backbones.embedded import EMBEDDED_MODEL, load_pipeline
+from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, make_parser
 from pila.plan import Plan, prepare
@@ -187,12 +187,12 @@ def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np
 
 def _laws(plan: Plan, clips: dict[str, np.ndarray]) -> tuple[str | None, dict[str, Any]]:
     """The simulated scene asked for, and each clip's law errors; none for other models."""
-    if plan.folder != EMBEDDED_MODEL:
+    if not plan.scenes:
         return None, {}
     from pila.world import measure, recognise_scene
 
     scene = recognise_scene(plan.prompt)
-    if scene is None:
+    if scene not in plan.scenes:
         return None, {}
     try:
         return scene, {name: measure(scene, frames) for name, frames in clips.items()}

@@ -95,6 +95,8 @@ class Plan:
     labels: tuple[Category, ...] | None
     """What the user named; None leaves it to the parser."""
     files: Files
+    scenes: tuple[str, ...]
+    """Scenes of the simulated world that the model was trained on; none for other models."""
 
 
 def prepare(request: GenerateRequest) -> Plan:
@@ -115,8 +117,8 @@ def prepare(request: GenerateRequest) -> Plan:
             f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
             "use pila.PilaWanImageToVideoPipeline, or a text-to-video model"
         )
-    own = folder / "pila.json"
-    sampling = Sampling.of(request, read_json(own) if own.is_file() else {})
+    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    sampling = Sampling.of(request, own)
     denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
     check_sizes(
         sampling,
@@ -132,6 +134,7 @@ def prepare(request: GenerateRequest) -> Plan:
         window=check_window(request.step_window, steps=sampling.steps),
         labels=labels,
         files=files,
+        scenes=tuple(own.get("scenes", ())),
     )
 
 

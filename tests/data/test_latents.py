@@ -1,5 +1,7 @@
 """Cached latents: made on demand, read without encoding, and never of another VAE."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.backbones import tiny
@@ -8,9 +10,11 @@ from pila.data import latents
 from pila.data.latents import SHARD, LatentCache, normalise
 from pila.physics.bank import Category
 from pila.provenance import weights_hash
-from pila.world.corpus import CorpusConfig, item_at, make
+from pila.world.corpus import CorpusConfig, make
 
-WORLD = CorpusConfig(clips=2 * SHARD + 5)
+WORLD = CorpusConfig(
+    clips=2 * SHARD + 5, size=64, scenes=("thrown_ball", "ball_collision", "hot_spot")
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def cache(vae_folder, tmp_path_factory):
 
 
 def items(indices):
-    return [item_at(i, violated=WORLD.violated, first_seed=WORLD.first_seed) for i in indices]
+    return [WORLD.item(i) for i in indices]
 
 
 def test_whole_shards_only(cache):
@@ -44,10 +48,10 @@ def test_a_batch(cache):
     indices = [3, 0, 3]
     z, captions, flags = cache.batch(indices)
     assert sorted(p.name for p in cache.folder.iterdir()) == ["00000.safetensors"]
-    assert z.shape == (3, 16, 9, 12, 12)
+    assert z.shape == (3, 16, 9, 8, 8)
     assert z.dtype == torch.float32
     assert torch.equal(z[0], z[2])
-    clips = [make(item) for item in items(indices)]
+    clips = [make(item, WORLD.canvas) for item in items(indices)]
     assert captions == [clip.caption for clip in clips]
     assert flags.dtype == torch.bool
     named = [tuple(c for c, on in zip(Category, row, strict=True) if on) for row in flags.tolist()]
@@ -85,10 +89,17 @@ def test_another_vae_or_corpus_starts_another_cache(cache, vae_folder, tmp_path,
     folders = {
         LatentCache(vae_folder, WORLD).folder,
         LatentCache(tmp_path / "vae", WORLD).folder,
-        LatentCache(vae_folder, CorpusConfig(violated=0.25)).folder,
-        LatentCache(vae_folder, CorpusConfig(first_seed=2_000_000)).folder,
+        *(
+            LatentCache(vae_folder, replace(WORLD, **changed)).folder
+            for changed in (
+                {"violated": 0.25},
+                {"first_seed": 2_000_000},
+                {"size": 96},
+                {"scenes": ("thrown_ball", "hot_spot")},
+            )
+        ),
     }
-    assert len(folders) == 4
+    assert len(folders) == 6
     assert cache.folder in folders
 
 

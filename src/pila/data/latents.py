@@ -4,6 +4,7 @@ A shard holds `SHARD` clips: latents, normalised as the transformer sees them, a
 The folder's name carries the hash of the VAE's weights, so a retrained VAE starts a new cache.
 """
 
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pila.provenance import weights_hash
-from pila.world.corpus import CorpusConfig, category_flags, item_at, make
+from pila.world.corpus import CorpusConfig, category_flags, make
 
 SHARD = 16
 
@@ -35,7 +36,7 @@ def normalise(z: Tensor, mean: list[float], std: list[float]) -> Tensor:
 
 
 class LatentCache:
-    """Latents [16, 9, 12, 12] and captions of a corpus, by index.
+    """Latents [16, 9, size/8, size/8] and captions of a corpus, by index.
 
     Args:
         vae_folder: the VAE that encodes (a diffusers folder).
@@ -44,7 +45,8 @@ class LatentCache:
 
     def __init__(self, vae_folder: Path, world: CorpusConfig) -> None:
         self.vae_folder, self.world = vae_folder, world
-        key = f"{weights_hash(vae_folder)}-{world.violated:g}-{world.first_seed}"
+        drawn = hashlib.sha256(f"{world.named} {world.size}".encode()).hexdigest()[:8]
+        key = f"{weights_hash(vae_folder)}-{world.violated:g}-{world.first_seed}-{drawn}"
         self.folder = cache_root() / "latents" / key
         self.folder.mkdir(parents=True, exist_ok=True)
         self._shards: dict[int, tuple[Tensor, list[str], Tensor]] = {}
@@ -54,11 +56,11 @@ class LatentCache:
 
     def flags(self, index: int) -> np.ndarray:
         """Which categories are at work in a clip, bool [8] in `Category` order."""
-        return category_flags(self._item(index))
+        return category_flags(self.world.item(index))
 
     def plausible(self, index: int) -> bool:
         """Whether a clip breaks no law."""
-        return self._item(index).violation is None
+        return self.world.item(index).violation is None
 
     def batch(self, indices: list[int]) -> tuple[Tensor, list[str], Tensor]:
         """Latents [b, 16, t, h, w] fp32, captions, and categories bool [b, 8]."""
@@ -81,9 +83,6 @@ class LatentCache:
             jobs = ((self.vae_folder, self.world, s, self._path(s)) for s in missing)
             for _ in tqdm(pool.map(_encode, jobs), total=len(missing), unit="shard", disable=None):
                 pass
-
-    def _item(self, index: int):
-        return item_at(index, violated=self.world.violated, first_seed=self.world.first_seed)
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.safetensors"
@@ -117,11 +116,8 @@ def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
     if folder not in _vaes:
         _vaes[folder] = AutoencoderKLWan.from_pretrained(folder).eval()
     vae = _vaes[folder]
-    items = [
-        item_at(i, violated=world.violated, first_seed=world.first_seed)
-        for i in range(shard * SHARD, (shard + 1) * SHARD)
-    ]
-    clips = [make(item) for item in items]
+    indices = range(shard * SHARD, (shard + 1) * SHARD)
+    clips = [make(world.item(i), world.canvas) for i in indices]
     x = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 4, 1, 2, 3)
     z = vae.encode(x.float() / 127.5 - 1).latent_dist.mode()
     z = normalise(z, vae.config.latents_mean, vae.config.latents_std)

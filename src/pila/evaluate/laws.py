@@ -20,7 +20,7 @@ from pila.errors import InputError
 from pila.evaluate.table import Estimate, gap_closed, mean_estimate
 from pila.provenance import commit, weights_hash
 from pila.video import written_whole
-from pila.world import SCENES, Clip, measure, simulate
+from pila.world import SCENES, Canvas, Clip, measure, simulate
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +56,36 @@ class Protocol:
     guidance_scale: float | None = None
 
     def __post_init__(self) -> None:
-        if self.prompts < len(SCENES):
-            raise InputError(f"prompts is {self.prompts}; take at least {len(SCENES)}, one a scene")
         if self.noise_seeds < 1:
             raise InputError(f"noise_seeds is {self.noise_seeds}; take at least 1")
+        if self.prompts < len(self.scenes):
+            raise InputError(
+                f"prompts is {self.prompts}; take at least {len(self.scenes)}, one a scene"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The model's own sizes, steps and scenes (`pila.json`), with this protocol's changes."""
+        from pila.backbones.embedded import find_model
+
+        settings = json.loads((find_model(self.model) / "pila.json").read_text())
+        if self.steps is not None:
+            settings["steps"] = self.steps
+        if self.guidance_scale is not None:
+            settings["guidance_scale"] = self.guidance_scale
+        return settings
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The scenes that the model was trained on."""
+        return tuple(self.settings["scenes"])
 
     def true_clips(self, scene: str) -> list[Clip]:
         """The true clip of every prompt of a scene, with its held-out caption."""
-        each = self.prompts // len(SCENES)
+        each = self.prompts // len(self.scenes)
         seeds = range(self.first_seed, self.first_seed + each)
-        return [simulate(scene, s, held_out=True) for s in seeds]
+        canvas = Canvas(size=self.settings["height"])
+        return [simulate(scene, s, canvas=canvas, held_out=True) for s in seeds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +111,7 @@ def run(
     jobs = [
         Job(protocol=protocol, method=m, scene=s, noise=n)
         for m in [Method(name=TRUE), *methods]
-        for s in SCENES
+        for s in protocol.scenes
         # True clips have no noise: one pass of them serves all.
         for n in (range(protocol.noise_seeds) if m.name != TRUE else [0])
     ]
@@ -117,7 +137,7 @@ def run(
             "prompts": protocol.prompts,
             "noise_seeds": protocol.noise_seeds,
             "first_seed": protocol.first_seed,
-            **_settings(protocol),
+            **protocol.settings,
         },
         "weights": {m.name: _weights(m) for m in methods if m.adapter},
     }
@@ -132,12 +152,13 @@ def run(
 
 def tabulate(clips: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict[str, Any]:
     """Errors, pass shares, gap closed and motion per method and scene, with intervals."""
+    scenes = list(dict.fromkeys(c["scene"] for c in clips))
     tolerance = {
         scene: {
             law: float(np.quantile([c["laws"][law] for c in clips if _is(c, TRUE, scene)], 0.95))
             for law in SCENES[scene].laws
         }
-        for scene in SCENES
+        for scene in scenes
     }
 
     def per_prompt(method: str, scene: str, value) -> np.ndarray:
@@ -160,11 +181,11 @@ def tabulate(clips: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict
         limits = tolerance[c["scene"]]
         return float(all(c["laws"][law] <= limits[law] for law in limits))
 
-    true = {s: per_prompt(TRUE, s, error) for s in SCENES}
-    frozen = {s: per_prompt(FROZEN, s, error) for s in SCENES}
+    true = {s: per_prompt(TRUE, s, error) for s in scenes}
+    frozen = {s: per_prompt(FROZEN, s, error) for s in scenes}
     rows = []
     for method in [TRUE, *methods]:
-        mine = {s: per_prompt(method, s, error) for s in SCENES}
+        mine = {s: per_prompt(method, s, error) for s in scenes}
         every = np.concatenate(list(mine.values()))
         closed = gap_closed(
             np.concatenate(list(frozen.values())), every, np.concatenate(list(true.values()))
@@ -176,7 +197,7 @@ def tabulate(clips: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict
                 "clips": sum(c["method"] == method for c in clips),
                 "error": _flat(mean_estimate(every)),
                 "passed": _flat(
-                    mean_estimate(np.concatenate([per_prompt(method, s, passed) for s in SCENES]))
+                    mean_estimate(np.concatenate([per_prompt(method, s, passed) for s in scenes]))
                 ),
                 "gap_closed": closed.value,
                 "gap_closed_low": closed.low,
@@ -194,7 +215,7 @@ def tabulate(clips: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict
                             for law in SCENES[s].laws
                         },
                     }
-                    for s in SCENES
+                    for s in scenes
                 },
             }
         )
@@ -220,8 +241,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"| {r['gap_closed']:.3f} [{r['gap_closed_low']:.3f}, {r['gap_closed_high']:.3f}] "
             f"| {r['motion']:.2f} | {r['sharpness']:.2f} | {r['found']:.2f} |"
         )
-    for scene, kind in SCENES.items():
-        laws = kind.laws
+    for scene in results["tolerance"]:
+        laws = SCENES[scene].laws
         lines += ["", f"## {scene}", ""]
         lines.append("| method | error | pass | gap closed | " + " | ".join(laws) + " |")
         lines.append("|---" * (4 + len(laws)) + "|")
@@ -297,7 +318,7 @@ def _sampled_clips(job: Job, prompts: list[tuple[int, str]]) -> np.ndarray:
 
     pipe = _pipeline(job.protocol.model, job.method.adapter)
     parser = make_parser("offline")
-    settings = _settings(job.protocol)
+    settings = job.protocol.settings
     out = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
@@ -328,18 +349,6 @@ def _sampled_clips(job: Job, prompts: list[tuple[int, str]]) -> np.ndarray:
     return np.concatenate(out)
 
 
-def _settings(protocol: Protocol) -> dict[str, Any]:
-    """The model's own defaults (`pila.json`), with the protocol's changes."""
-    from pila.backbones.embedded import find_model
-
-    settings = json.loads((find_model(protocol.model) / "pila.json").read_text())
-    if protocol.steps is not None:
-        settings["steps"] = protocol.steps
-    if protocol.guidance_scale is not None:
-        settings["guidance_scale"] = protocol.guidance_scale
-    return settings
-
-
 def _path(store: Path, job: Job) -> Path:
     """Results are filed by everything that decides them: settings, weights, prompts, noise."""
     from pila.backbones.embedded import find_model
@@ -349,7 +358,7 @@ def _path(store: Path, job: Job) -> Path:
         [
             ROWS,
             repr(job.protocol),
-            _settings(job.protocol),
+            job.protocol.settings,
             [weights_hash(model / part) for part in ("vae", "text_encoder", "transformer")],
             repr(job.method),
             _weights(job.method),

@@ -3,12 +3,17 @@
 from dataclasses import replace
 
 from pila.train.config import CoupleConfig, OptimConfig, TrainConfig
+from pila.world.corpus import CorpusConfig
+
+WORLD = CorpusConfig(scenes=("thrown_ball", "ball_collision", "hot_spot"), size=96)
+"""What the embedded model knows."""
 
 
 def embedded_vae() -> TrainConfig:
     """The embedded VAE on 32 px crops of nine frames."""
     return TrainConfig(
         task="vae",
+        world=WORLD,
         # No averaging: the encoder stops before the decoder does, and must stay as it was.
         optim=OptimConfig(
             lr=2.5e-3, steps=2600, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
@@ -19,7 +24,9 @@ def embedded_vae() -> TrainConfig:
 def embedded_text() -> TrainConfig:
     """The embedded text encoder on the world's captions."""
     return TrainConfig(
-        task="text", optim=OptimConfig(lr=2e-3, steps=2500, batch=96, warmup=50, ema=0.0)
+        task="text",
+        world=WORLD,
+        optim=OptimConfig(lr=2e-3, steps=2500, batch=96, warmup=50, ema=0.0),
     )
 
 
@@ -27,6 +34,7 @@ def embedded_generator() -> TrainConfig:
     """The embedded generator on the mixed corpus, half of it violated."""
     return TrainConfig(
         task="generator",
+        world=WORLD,
         optim=OptimConfig(lr=1.5e-3, steps=8000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
     )
 
@@ -35,6 +43,7 @@ def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
         task="couple",
+        world=WORLD,
         optim=OptimConfig(
             lr=2e-3, steps=1200, batch=8, warmup=20, clip=0.5, ema=0.99, final_lr=0.02
         ),

@@ -71,6 +71,9 @@ class GeneratorConfig:
     ffn: int = 768
     shift: float = 3.0
     """Flow shift of the noise levels trained on; the same as in sampling."""
+    sampling_steps: int = 16
+    guidance_scale: float = 3.0
+    """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
 

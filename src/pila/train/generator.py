@@ -1,8 +1,10 @@
 """The embedded generator: a WanTransformer3DModel trained by flow matching on the mixed corpus."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ from pila.data.latents import LatentCache
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.loop import num_processes
-from pila.train.text import tokenise, vary
+from pila.train.text import MAX_TOKENS, tokenise, vary
+from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
 
 def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
@@ -96,6 +99,20 @@ class GeneratorTask:
         }
         return error.mean(), split
 
+    def sampling(self) -> dict[str, Any]:
+        """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
+        world, generator = self.config.world, self.config.generator
+        return {
+            "height": world.size,
+            "width": world.size,
+            "num_frames": NUM_FRAMES,
+            "fps": FRAME_RATE,
+            "steps": generator.sampling_steps,
+            "guidance_scale": generator.guidance_scale,
+            "max_sequence_length": MAX_TOKENS,
+            "scenes": list(world.named),
+        }
+
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""
         beside, final = folder / ".model.partial", folder / "model"
@@ -114,6 +131,7 @@ class GeneratorTask:
             scheduler=scheduler,  # pyright: ignore[reportArgumentType]
             transformer=self.module.eval(),
         ).save_pretrained(beside)
+        (beside / "pila.json").write_text(json.dumps(self.sampling()))
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
 

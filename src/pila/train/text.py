@@ -92,8 +92,9 @@ class TextTask:
         self.config = config
         torch.manual_seed(config.seed)
         self.tokenizer = build_tokenizer()
-        self.classes = {"scene": list(SCENES)}
-        for scene in SCENES.values():
+        self.scenes = [SCENES[name] for name in config.world.named]
+        self.classes = {"scene": list(config.world.named)}
+        for scene in self.scenes:
             for gap, options in scene.words.items():
                 self.classes[f"{scene.name}-{gap}"] = list(options)
         self.module = Reader(
@@ -138,8 +139,8 @@ class TextTask:
         answers = {name: torch.full((count,), -1) for name in self.classes}
         captions = []
         for i in range(count):
-            index = int(draw.integers(len(SCENES)))
-            scene = list(SCENES.values())[index]
+            index = int(draw.integers(len(self.scenes)))
+            scene = self.scenes[index]
             answers["scene"][i] = index
             words = {}
             for gap, options in scene.words.items():

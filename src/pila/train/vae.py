@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from pila.train.config import TrainConfig, VaeConfig
-from pila.world.corpus import clips, item_at
+from pila.world.corpus import frames_of
 
 POOL = 900
 """Clips held in memory; crops in space and time make many more samples of them."""
@@ -76,12 +76,7 @@ class VaeTask:
         torch.manual_seed(config.seed)
         self.module: Any = build_vae(config.vae)
         # Train crops tell nothing about captions: a part of the corpus is enough.
-        world = config.world
-        items = [
-            item_at(i, violated=world.violated, first_seed=world.first_seed)
-            for i in range(min(POOL, world.clips))
-        ]
-        self.pool = np.stack([frames for frames, _ in clips(items)])
+        self.pool = np.stack(list(frames_of(config.world, POOL)))
 
     def groups(self) -> list[dict]:
         """One group: the whole VAE."""

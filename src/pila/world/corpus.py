@@ -3,15 +3,25 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from pila.errors import InputError
 from pila.physics.layout import Category
-from pila.world.registry import SCENES, simulate
-from pila.world.scene import Clip
+from pila.world.registry import SCENES, scene_named, simulate
+from pila.world.scene import SIZE, Canvas, Clip
 
 PROCESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Which clip an index stands for."""
+
+    scene: str
+    seed: int
+    violation: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +35,19 @@ class CorpusConfig:
     violated: float = 0.5
     """Share of clips with a broken law, as web video has them."""
     first_seed: int = 1_000_000
+    scenes: tuple[str, ...] = ()
+    """Names in `SCENES`, taken in turn; none named stands for all."""
+    size: int = SIZE
+    """Height and width in pixels."""
 
     def __post_init__(self) -> None:
-        if self.clips < 3:
-            raise InputError(f"corpus.clips is {self.clips}; take at least 3, one a scene")
+        for name in self.scenes:
+            scene_named(name)
+        if self.clips < len(self.named):
+            raise InputError(
+                f"corpus.clips is {self.clips}; take at least {len(self.named)}, one a scene"
+            )
+        Canvas(size=self.size)
         if not 0 <= self.violated <= 1:
             raise InputError(f"corpus.violated is {self.violated}; a share is in [0, 1]")
         if self.first_seed < 1_000_000:
@@ -36,14 +55,19 @@ class CorpusConfig:
                 f"corpus.first_seed is {self.first_seed}; seeds below 1000000 are held out"
             )
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The scenes by name, in the order in which they are taken."""
+        return self.scenes or tuple(SCENES)
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Which clip an index stands for."""
+    @property
+    def canvas(self) -> Canvas:
+        """What the clips are drawn on."""
+        return Canvas(size=self.size)
 
-    scene: str
-    seed: int
-    violation: str | None
+    def item(self, index: int) -> Item:
+        """Which clip stands at `index`."""
+        return item_at(index, violated=self.violated, first_seed=self.first_seed, scenes=self.named)
 
 
 def item_at(
@@ -57,9 +81,9 @@ def item_at(
     return Item(scene, first_seed + index, violation)
 
 
-def make(item: Item) -> Clip:
+def make(item: Item, canvas: Canvas | None = None) -> Clip:
     """Simulate an item's clip with a training caption."""
-    return simulate(item.scene, item.seed, item.violation)
+    return simulate(item.scene, item.seed, item.violation, canvas=canvas)
 
 
 def category_flags(item: Item) -> np.ndarray:
@@ -67,12 +91,12 @@ def category_flags(item: Item) -> np.ndarray:
     return np.array([c in SCENES[item.scene].categories for c in Category])
 
 
-def _frames_and_caption(item: Item) -> tuple[np.ndarray, str]:
-    clip = make(item)
-    return clip.frames, clip.caption
+def _frames(item: Item, canvas: Canvas) -> np.ndarray:
+    return make(item, canvas).frames
 
 
-def clips(items: list[Item]) -> Iterator[tuple[np.ndarray, str]]:
-    """Frames and captions of many items, in order, simulated in `PROCESSES` processes."""
+def frames_of(world: CorpusConfig, count: int) -> Iterator[np.ndarray]:
+    """Frames of the first `count` clips, in order, simulated in `PROCESSES` processes."""
+    items = [world.item(i) for i in range(min(count, world.clips))]
     with ProcessPoolExecutor(PROCESSES) as pool:
-        yield from pool.map(_frames_and_caption, items, chunksize=16)
+        yield from pool.map(partial(_frames, canvas=world.canvas), items, chunksize=16)

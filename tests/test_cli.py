@@ -29,15 +29,18 @@ PROMPT = "a red ball falls"
             "--parser --reference --compare --explain --json --device --dtype --offload",
         ),
         (["label"], "--parser --json PILA_LLM_MODEL PILA_LLM_BASE_URL PILA_LLM_API_KEY"),
-        (["world"], "make measure"),
-        (["world", "make"], "--scene --categories --clips --out --violations --seed"),
+        (["world"], "make show measure"),
+        (["world", "make"], "--scene --categories --clips --out --violations --seed --size --processes"),
+        (["world", "show"], "--out --scene --true-only --seed"),
         (["world", "measure"], "--scene --json"),
         (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),
+        (["experiment"], "laws measures"),
         (
-            ["experiment"],
-            "laws --output --model --adapters --prompts --noise-seeds --steps --guidance-scale "
+            ["experiment", "laws"],
+            "--output --model --adapters --prompts --noise-seeds --steps --guidance-scale "
             "--processes --json",
         ),
+        (["experiment", "measures"], "--output --model --clips --processes --json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -249,6 +252,8 @@ def test_world_make(tmp_path, capsys):
         (["--categories", "thermic"], "thermal"),
         (["--violations", "1.5"], "1.5"),
         (["--clips", "0"], "0"),
+        (["--size", "100"], "try 96"),
+        (["--processes", "0"], "processes is 0"),
     ],
 )
 def test_world_make_refuses(tmp_path, capsys, options, message):
@@ -257,6 +262,27 @@ def test_world_make_refuses(tmp_path, capsys, options, message):
     assert message in printed
     assert printed.count("\n") == 1
     assert not (tmp_path / "w").exists()
+
+
+def test_world_show(tmp_path, capsys):
+    from PIL import Image
+
+    sheet = tmp_path / "sheet.png"
+    assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet)]) == 0
+    assert capsys.readouterr().out.startswith("6 clips in ")
+    picture = Image.open(sheet)
+    assert picture.width > 9 * 128
+    assert picture.height > 6 * 128
+    assert run(["world", "show", "--scene", "thrown_bal", "--out", str(sheet)]) == 2
+
+
+def test_experiment_measures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PILA_CACHE", str(tmp_path / "cache"))
+    args = ["experiment", "measures", "--output", str(tmp_path / "out"), "--processes", "1"]
+    assert run([*args, "--clips", "1"]) == 2
+    assert "clips is 1" in capsys.readouterr().err
+    assert run([*args, "--model", "nowhere"]) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_train_dry_run(capsys):

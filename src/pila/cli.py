@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
@@ -49,6 +49,24 @@ class WorldMake:
     """Share of clips that break a law, 0 to 1."""
     seed: int = 0
     """Seed of the first clip."""
+    size: int = 128
+    """Height and width in pixels, a multiple of 16."""
+    processes: int = 2
+    """Clips made at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldShow:
+    """Draw a contact sheet: a true clip of each scene and its broken twins, frame by frame."""
+
+    out: Path = Path("out/world.png")
+    """The picture, a PNG file."""
+    scene: str | None = None
+    """Only this scene; all by default."""
+    true_only: bool = False
+    """Leave the broken twins out."""
+    seed: int = 0
+    """Seed of the clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +102,13 @@ class Train:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """Run a benchmark on the simulated world: frozen, with each adapter, and true clips.
+class ExperimentLaws:
+    """Errors of physical laws: frozen, with each adapter, and true clips through the VAE.
 
-    laws: errors of physical laws on held-out prompts, the same noise for every method. What was
-    generated before under the same settings is kept.
+    Held-out prompts, the same noise for every method. What was generated before under the same
+    settings is kept.
     """
 
-    name: Positional[Literal["laws"]]
-    """Which one."""
     output: Path = Path("experiments/laws")
     """Folder for results.json, results.md and clips.jsonl."""
     model: str = "embedded"
@@ -113,8 +129,28 @@ class Experiment:
     """Print the results as one JSON object instead of the table."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentMeasures:
+    """How well the law measures tell true clips from broken ones, in pixels and through a VAE.
+
+    What was measured before under the same settings is kept.
+    """
+
+    output: Path = Path("experiments/measures")
+    """Folder for measures.json and measures.md."""
+    model: str = "embedded"
+    """Whose VAE, scenes and size are taken; `none` measures pixels of all scenes at 128 px."""
+    clips: int = 200
+    """Clips of each scene and kind."""
+    processes: int = 2
+    """Kinds of clips measured at once, one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
 WorldCommand = (
     Annotated[WorldMake, subcommand("make", prefix_name=False)]
+    | Annotated[WorldShow, subcommand("show", prefix_name=False)]
     | Annotated[WorldMeasure, subcommand("measure", prefix_name=False)]
 )
 
@@ -124,6 +160,19 @@ class World:
     """The simulated world: clips whose physics is known."""
 
     command: Annotated[WorldCommand, arg(name="")]
+
+
+ExperimentCommand = (
+    Annotated[ExperimentLaws, subcommand("laws", prefix_name=False)]
+    | Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Run a benchmark on the simulated world."""
+
+    command: Annotated[ExperimentCommand, arg(name="")]
 
 
 Command = (
@@ -155,11 +204,11 @@ def run(args: Sequence[str]) -> int:
         args=list(args),
         config=CONFIG,
     )
-    if isinstance(command, World):
+    if isinstance(command, World | Experiment):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pila").setLevel(
-        logging.INFO if isinstance(command, Train | WorldMake | Experiment) else logging.WARNING
+        logging.INFO if isinstance(command, Train | WorldMake | ExperimentLaws | ExperimentMeasures) else logging.WARNING
     )
     try:
         _COMMANDS[type(command)](command)
@@ -236,8 +285,22 @@ def _world_make(command: WorldMake) -> None:
         categories=None if command.categories is None else parse_categories(command.categories),
         violations=command.violations,
         seed=command.seed,
+        size=command.size,
+        processes=command.processes,
     )
     print(f"{command.clips} clips in {command.out}")
+
+
+def _world_show(command: WorldShow) -> None:
+    from pila.world import write_sheet
+
+    rows = write_sheet(
+        command.out,
+        None if command.scene is None else [command.scene],
+        violations=not command.true_only,
+        seed=command.seed,
+    )
+    print(f"{rows} clips in {command.out}")
 
 
 def _world_measure(command: WorldMeasure) -> None:
@@ -273,7 +336,20 @@ def _train(command: Train) -> None:
         print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
 
 
-def _experiment(command: Experiment) -> None:
+def _experiment_measures(command: ExperimentMeasures) -> None:
+    from pila.evaluate.measures import markdown
+    from pila.experiment import run_measures
+
+    results = run_measures(
+        output=command.output,
+        model=command.model,
+        clips=command.clips,
+        processes=command.processes,
+    )
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
+def _experiment_laws(command: ExperimentLaws) -> None:
     from pila.evaluate.laws import markdown
     from pila.experiment import run_laws
 
@@ -294,7 +370,9 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     GenerateRequest: _generate,
     Label: _label,
     WorldMake: _world_make,
+    WorldShow: _world_show,
     WorldMeasure: _world_measure,
     Train: _train,
-    Experiment: _experiment,
+    ExperimentLaws: _experiment_laws,
+    ExperimentMeasures: _experiment_measures,
 }

@@ -10,8 +10,10 @@ from pila.backbones.base import check_fit
 from pila.backbones.embedded import find_adapter, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
-from pila.evaluate import laws
+from pila.evaluate import laws, measures
 from pila.plan import check_sampling, check_writable
+from pila.world.registry import SCENES
+from pila.world.scene import SIZE
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _TAKEN = (laws.TRUE, laws.FROZEN)
@@ -48,11 +50,7 @@ def run_laws(
     check_sampling(steps=steps, guidance_scale=guidance_scale)
     folder = find_model(model)
     check_wan_repository(folder)
-    if not _knows_scenes(folder):
-        raise InputError(
-            f"{model} has no pila.json that names its scenes; this experiment takes models trained "
-            "on the simulated world, such as embedded"
-        )
+    _own_world(folder, model)
     protocol = laws.Protocol(
         model=model,
         prompts=prompts,
@@ -65,11 +63,44 @@ def run_laws(
     return laws.run(methods, output, protocol, processes=processes)
 
 
-def _knows_scenes(model: Path) -> bool:
+def run_measures(
+    *, output: Path, model: str = "embedded", clips: int = 200, processes: int = 2
+) -> dict[str, Any]:
+    """How well the law measures tell true clips from broken ones; see `pila.evaluate.measures`.
+
+    Args:
+        output: folder for `measures.json` and `measures.md`.
+        model: whose VAE, scenes and size are taken; "none" for all scenes, pixels alone.
+        clips: clips of each scene and kind.
+        processes: jobs at once, one thread each.
+
+    Raises:
+        InputError: a value or a model that cannot be used; nothing is made then.
+    """
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    vae, scenes, size = None, tuple(SCENES), SIZE
+    if model != "none":
+        folder = find_model(model)
+        check_wan_repository(folder)
+        own = _own_world(folder, model)
+        vae, scenes, size = folder / "vae", tuple(own["scenes"]), own["height"]
+    check_writable(output)
+    return measures.run(output, vae=vae, scenes=scenes, clips=clips, size=size, processes=processes)
+
+
+def _own_world(folder: Path, model: str) -> dict[str, Any]:
+    """A model's `pila.json`, which must name the scenes that it was trained on."""
     try:
-        return bool(json.loads((model / "pila.json").read_text()).get("scenes"))
+        own = json.loads((folder / "pila.json").read_text())
     except (OSError, ValueError):
-        return False
+        own = {}
+    if not own.get("scenes"):
+        raise InputError(
+            f"{model} has no pila.json that names its scenes; this experiment takes models trained "
+            "on the simulated world, such as embedded"
+        )
+    return own
 
 
 def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:

@@ -5,11 +5,9 @@ A clip's error is the mean of its scene's law errors (0 perfect, 1 at most). A c
 every law's error is under that law's 95th percentile over true clips through the VAE.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from pila.errors import InputError
+from pila.evaluate.round_trip import through_vae
+from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import Estimate, gap_closed, mean_estimate
 from pila.provenance import commit, weights_hash
 from pila.video import written_whole
@@ -115,19 +115,11 @@ def run(
         # True clips have no noise: one pass of them serves all.
         for n in (range(protocol.noise_seeds) if m.name != TRUE else [0])
     ]
-    from tqdm import tqdm
-
-    store = _cache()
-    missing = [job for job in jobs if not _path(store, job).exists()]
-    if missing:
-        with ProcessPoolExecutor(min(processes, len(missing)), initializer=_one_thread) as pool:
-            done = pool.map(_generate, [(store, job) for job in missing])
-            for _ in tqdm(done, total=len(missing), unit="batch of prompts", disable=None):
-                pass
+    rows = rows_of(jobs, _clips_of, _key, name="laws", processes=processes)
     clips = [
         {"method": job.method.name, "scene": job.scene, "noise_seed": job.noise, **row}
-        for job in jobs
-        for row in json.loads(_path(store, job).read_text())
+        for job, kept in zip(jobs, rows, strict=True)
+        for row in kept
     ]
     results = tabulate(clips, [m.name for m in methods])
     results |= {
@@ -256,12 +248,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _generate(arguments: tuple[Path, Job]) -> None:
-    """Make and measure the clips of one job; written whole."""
-    store, job = arguments
+def _clips_of(job: Job) -> Rows:
+    """Make and measure the clips of one job."""
     truths = job.protocol.true_clips(job.scene)
     if job.method.name == TRUE:
-        clips = _through_vae(job, truths)
+        vae = _pipeline(job.protocol.model, None).vae
+        clips = through_vae(vae, [truth.frames for truth in truths])
     else:
         prompts = [(truth.parameters["seed"], truth.caption) for truth in truths]
         clips = _sampled_clips(job, prompts)
@@ -280,8 +272,7 @@ def _generate(arguments: tuple[Path, Job]) -> None:
                 "found": float(min(laws.values()) < 1.0),
             }
         )
-    with written_whole(_path(store, job)) as part:
-        part.write_text(json.dumps(rows))
+    return rows
 
 
 _pipelines: dict[str, Any] = {}
@@ -296,19 +287,6 @@ def _pipeline(model: str, adapter: str | None) -> Any:
         _pipelines[key] = load_pipeline(model, adapter)
         _pipelines[key].set_progress_bar_config(disable=True)
     return _pipelines[key]
-
-
-def _through_vae(job: Job, truths: list[Clip]) -> np.ndarray:
-    import torch
-
-    vae = _pipeline(job.protocol.model, None).vae
-    out = []
-    with torch.no_grad():
-        for truth in truths:
-            x = torch.from_numpy(truth.frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-            back = vae.decode(vae.encode(x).latent_dist.mode()).sample
-            out.append(((back[0] + 1) * 127.5).clamp(0, 255).round().byte().permute(1, 2, 3, 0))
-    return torch.stack(out).numpy()
 
 
 def _sampled_clips(job: Job, prompts: list[tuple[int, str]]) -> np.ndarray:
@@ -349,24 +327,21 @@ def _sampled_clips(job: Job, prompts: list[tuple[int, str]]) -> np.ndarray:
     return np.concatenate(out)
 
 
-def _path(store: Path, job: Job) -> Path:
-    """Results are filed by everything that decides them: settings, weights, prompts, noise."""
+def _key(job: Job) -> list[Any]:
+    """Settings, weights, prompts, noise."""
     from pila.backbones.embedded import find_model
 
     model = find_model(job.protocol.model)
-    key = json.dumps(
-        [
-            ROWS,
-            repr(job.protocol),
-            job.protocol.settings,
-            [weights_hash(model / part) for part in ("vae", "text_encoder", "transformer")],
-            repr(job.method),
-            _weights(job.method),
-            job.scene,
-            job.noise,
-        ]
-    )
-    return store / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    return [
+        ROWS,
+        repr(job.protocol),
+        job.protocol.settings,
+        [weights_hash(model / part) for part in ("vae", "text_encoder", "transformer")],
+        repr(job.method),
+        _weights(job.method),
+        job.scene,
+        job.noise,
+    ]
 
 
 def _weights(method: Method) -> str | None:
@@ -374,20 +349,6 @@ def _weights(method: Method) -> str | None:
 
     folder = find_adapter(method.adapter)
     return None if folder is None else weights_hash(folder)
-
-
-def _cache() -> Path:
-    from pila.data.latents import cache_root
-
-    folder = cache_root() / "laws"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _motion(frames: np.ndarray) -> float:

@@ -47,3 +47,17 @@ def gap_closed(frozen: np.ndarray, method: np.ndarray, true: np.ndarray) -> Esti
     draws = (means[:, 0] - means[:, 1]) / (means[:, 0] - means[:, 2])
     low, high = np.quantile(draws, [0.025, 0.975])
     return Estimate(float((f - m) / (f - t)), float(low), float(high))
+
+
+def roc_area(true: np.ndarray, broken: np.ndarray, seed: int = 0) -> Estimate:
+    """Chance that a broken clip's score is above a true one's, from scores [n] and [m].
+
+    Ties count half (Mann-Whitney). The interval resamples true and broken clips apart.
+    """
+    above = (broken[:, None] > true) + 0.5 * (broken[:, None] == true)
+    rng = np.random.default_rng(seed)
+    weights = [
+        rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n for n in (len(broken), len(true))
+    ]
+    low, high = np.quantile(((weights[0] @ above) * weights[1]).sum(1), [0.025, 0.975])
+    return Estimate(float(above.mean()), float(low), float(high))

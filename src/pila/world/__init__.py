@@ -6,6 +6,7 @@ Results on it are results on it, never on Wan (see docs/decisions.md).
 from pila.world.dataset import make_clips
 from pila.world.registry import SCENES, measure, recognise_scene, scene_named, simulate
 from pila.world.scene import Canvas, Clip, Scene
+from pila.world.sheet import write_sheet
 
 __all__ = [
     "SCENES",
@@ -17,4 +18,5 @@ __all__ = [
     "recognise_scene",
     "scene_named",
     "simulate",
+    "write_sheet",
 ]

@@ -12,7 +12,7 @@ from pila.physics.layout import Category
 from pila.video import write_lossless, written_whole
 from pila.world.corpus import PROCESSES, Item, item_at, make
 from pila.world.registry import SCENES, scene_named
-from pila.world.scene import FRAME_RATE
+from pila.world.scene import FRAME_RATE, SIZE, Canvas
 
 
 def make_clips(
@@ -23,6 +23,8 @@ def make_clips(
     categories: Sequence[Category] | None = None,
     violations: float = 0.5,
     seed: int = 0,
+    size: int = SIZE,
+    processes: int = PROCESSES,
 ) -> list[dict]:
     """Fill a folder with clips; the same call again makes only those that are missing.
 
@@ -37,6 +39,8 @@ def make_clips(
         categories: only scenes in which one of these is at work.
         violations: share of clips that break a law.
         seed: of the first clip.
+        size: height and width in pixels.
+        processes: clips made at once.
 
     Returns:
         The manifest's records.
@@ -48,6 +52,9 @@ def make_clips(
         raise InputError(f"clips is {clips}; make at least 1")
     if not 0 <= violations <= 1:
         raise InputError(f"violations is {violations}; a share is in 0..1")
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    canvas = Canvas(size=size)
     if seed < 0:
         raise InputError(f"seed is {seed}; a seed is 0 or more")
     chosen = [scene_named(s).name for s in scenes] if scenes else list(SCENES)
@@ -65,12 +72,18 @@ def make_clips(
         raise InputError(
             f"{out} cannot be made: {error.strerror}; choose another folder"
         ) from error
-    _check_same_corpus(out, items)
-    missing = [(out / f"{i:06d}", item) for i, item in enumerate(items)]
-    missing = [(stem, item) for stem, item in missing if not stem.with_suffix(".json").exists()]
+    _check_same_corpus(out, items, size)
+    for left in out.glob(".*.part"):  # of a call that was killed in the middle of a file
+        left.unlink(missing_ok=True)
+    stems = [out / f"{i:06d}" for i in range(clips)]
+    missing = [
+        (stem, item, canvas)
+        for stem, item in zip(stems, items, strict=True)
+        if not stem.with_suffix(".json").exists()
+    ]
     from tqdm import tqdm
 
-    with ProcessPoolExecutor(min(PROCESSES, max(1, len(missing)))) as pool:
+    with ProcessPoolExecutor(min(processes, max(1, len(missing)))) as pool:
         for _ in tqdm(pool.map(_write, missing), total=len(missing), unit="clip", disable=None):
             pass
     records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]
@@ -79,28 +92,25 @@ def make_clips(
     return records
 
 
-def _check_same_corpus(out: Path, items: list[Item]) -> None:
+def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
     """Refuse to mix two corpora in one folder."""
     for i, item in enumerate(items):
         path = out / f"{i:06d}.json"
         if path.exists():
             found = json.loads(path.read_text())
-            if (found["scene"], found["seed"], found["violation"]) != (
-                item.scene,
-                item.seed,
-                item.violation,
-            ):
+            was = tuple(found[key] for key in ("scene", "seed", "violation", "size"))
+            if was != (item.scene, item.seed, item.violation, size):
                 raise InputError(
-                    f"{path} was made with other options (scene {found['scene']}, seed "
-                    f"{found['seed']}, violation {found['violation']}); choose another folder"
+                    f"{path} was made with other options (scene, seed, violation, size: "
+                    f"{', '.join(map(str, was))}); choose another folder"
                 )
 
 
-def _write(job: tuple[Path, Item]) -> None:
+def _write(job: tuple[Path, Item, Canvas]) -> None:
     from safetensors.numpy import save_file
 
-    stem, item = job
-    clip = make(item)
+    stem, item, canvas = job
+    clip = make(item, canvas)
     fields, masks = clip.latent_fields()
     arrays = {f"field.{s}": a.astype(np.float32) for s, a in fields.items()}
     arrays |= {f"mask.{s}": a.astype(np.float32) for s, a in masks.items()}
@@ -112,6 +122,7 @@ def _write(job: tuple[Path, Item]) -> None:
         "scene": item.scene,
         "seed": item.seed,
         "violation": item.violation,
+        "size": canvas.size,
         "caption": clip.caption,
         "categories": list(clip.categories),
         "parameters": dict(clip.parameters),

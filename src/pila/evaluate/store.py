@@ -1,0 +1,62 @@
+"""Results kept on disk by everything that decides them, so that a stopped benchmark goes on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pila.data.latents import cache_root
+from pila.video import written_whole
+
+Job = TypeVar("Job")
+Rows = list[dict[str, Any]]
+
+
+def rows_of(
+    jobs: Sequence[Job],
+    make: Callable[[Job], Rows],
+    key: Callable[[Job], Any],
+    *,
+    name: str,
+    processes: int,
+) -> list[Rows]:
+    """The rows of each job, in order; jobs whose rows are not kept yet are made first.
+
+    Args:
+        jobs: what is made; each is pickled for its process.
+        make: a module's own function from a job to its rows.
+        key: everything that decides a job's rows, as JSON takes it.
+        name: the benchmark's folder below the cache.
+        processes: jobs made at once, one thread each.
+    """
+    folder = cache_root() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{_digest(key(job))}.json" for job in jobs]
+    tasks = [(make, job, path) for job, path in zip(jobs, paths, strict=True)]
+    missing = [task for task in tasks if not task[-1].exists()]
+    if missing:
+        from tqdm import tqdm
+
+        with ProcessPoolExecutor(min(processes, len(missing)), initializer=_one_thread) as pool:
+            for _ in tqdm(pool.map(_keep, missing), total=len(missing), unit="job", disable=None):
+                pass
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def _keep(task: tuple[Callable[[Any], Rows], Any, Path]) -> None:
+    make, job, path = task
+    rows = make(job)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(rows))
+
+
+def _digest(key: Any) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,68 @@
+"""The table of law measures: real clips, real measures, kept rows, what it says and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pila.errors import InputError
+from pila.evaluate.measures import CONTROLS, TRUE, clip_of, markdown, run, tabulate
+from pila.world import SCENES, Canvas
+
+CANVAS = Canvas(size=64, num_frames=33)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PILA_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_in_pixels_is_complete_and_kept(tmp_path):
+    first = run(tmp_path, vae=None, scenes=["thrown_ball"], clips=3, size=64, processes=1)
+    entry = first["scenes"]["thrown_ball"]
+    assert set(entry["kinds"]) == {*CONTROLS, *SCENES["thrown_ball"].violations}
+    assert entry["kinds"]["static"]["pixels"]["worst"][0] == 1.0
+    assert json.loads((tmp_path / "measures.json").read_text())["scenes"] == first["scenes"]
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.json")}
+    assert len(stamps) == 1 + len(entry["kinds"])
+    run(tmp_path, vae=None, scenes=["thrown_ball"], clips=3, size=64, processes=1)
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.json")}
+    text = (tmp_path / "measures.md").read_text()
+    assert "| growing |" in text
+    assert "3 clips of each kind, 64 px" in text
+
+
+def test_areas_of_made_up_errors():
+    laws = SCENES["hot_spot"].laws
+
+    def rows(errors):
+        return [
+            {"seconds": 0.1, "pixels": dict.fromkeys(laws, 0.01) | {laws[0]: e}} for e in errors
+        ]
+
+    table = tabulate(
+        {("hot_spot", TRUE): rows([0.1, 0.2]), ("hot_spot", "stops"): rows([0.3, 0.05])}
+    )
+    areas = table["scenes"]["hot_spot"]["kinds"]["stops"]["pixels"]
+    assert areas["laws"][laws[0]] == 0.5
+    assert areas["laws"][laws[1]] == 0.5
+    assert "0.500" in markdown(table | {"clips": 2, "size": 64, "first_seed": 0, "commit": "abc"})
+
+
+def test_controls_are_made_of_the_true_clip():
+    true = clip_of("thrown_ball", TRUE, 700_000, CANVAS)
+    assert np.array_equal(clip_of("thrown_ball", "reversed", 700_000, CANVAS), true[::-1])
+    half = clip_of("thrown_ball", "half-speed", 700_000, CANVAS)
+    assert np.array_equal(half[2], true[1])
+    assert len(half) == len(true)
+    static = clip_of("thrown_ball", "static", 700_000, CANVAS)
+    assert (static == true[0]).all()
+    assert not np.array_equal(clip_of("thrown_ball", "teleport", 700_000, CANVAS), true)
+
+
+def test_wrong_input_is_named(tmp_path):
+    with pytest.raises(InputError, match="clips is 1"):
+        run(tmp_path / "out", vae=None, scenes=["hot_spot"], clips=1, size=64)
+    with pytest.raises(InputError, match="did you mean 'hot_spot'"):
+        run(tmp_path / "out", vae=None, scenes=["hot_spo"], clips=5, size=64)
+    assert not (tmp_path / "out").exists()

@@ -87,7 +87,7 @@ def test_a_gas_at_rest_stays_at_rest_and_a_wave_leaves_an_open_end():
     assert np.abs(p - 1).max() < 2e-4
 
 
-GAS = dict(density=np.ones(8), velocity=np.zeros(8), pressure=np.ones(8), spacing=0.1)
+GAS = {"density": np.ones(8), "velocity": np.zeros(8), "pressure": np.ones(8), "spacing": 0.1}
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ def collide(
     for i, (place, speed) in enumerate(zip(position, velocity, strict=True)):
         # Smooth balls never spin up: no torque acts on them.
         body = pymunk.Body(float(mass[i]), float("inf"))
-        body.position, body.velocity = tuple(map(float, place)), tuple(map(float, speed))
+        body.position, body.velocity = _vector(place), _vector(speed)
         ball = pymunk.Circle(body, float(radius[i]))
         ball.elasticity, ball.friction = 1.0, 0.0
         space.add(body, ball)
         if pivot is not None:
-            held = tuple(map(float, pivot[i]))
+            held = _vector(pivot[i])
             space.add(pymunk.PinJoint(space.static_body, body, held, (0.0, 0.0)))
         bodies.append(body)
     index = {body: i for i, body in enumerate(bodies)}
@@ -96,6 +96,10 @@ def collide(
         places[now] = [body.position for body in bodies]
         speeds[now] = [body.velocity for body in bodies]
     return Motion(places, speeds, given)
+
+
+def _vector(xy: np.ndarray) -> pymunk.Vec2d:
+    return pymunk.Vec2d(float(xy[0]), float(xy[1]))
 
 
 def _check(

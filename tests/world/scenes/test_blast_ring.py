@@ -80,7 +80,8 @@ def _balance(pieces, keep: torch.Tensor) -> float:
     """Root mean square of the balance over that of its largest piece, where `keep`."""
     keep = keep.expand_as(pieces[0])
     size = max(float((p[keep] ** 2).mean()) for p in pieces)
-    return (float((sum(pieces)[keep] ** 2).mean()) / size) ** 0.5
+    left = torch.stack(list(pieces)).sum(0)
+    return (float((left[keep] ** 2).mean()) / size) ** 0.5
 
 
 def test_mass_and_momentum_balance_behind_the_front():

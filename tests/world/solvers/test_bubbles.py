@@ -76,7 +76,7 @@ def test_flow_has_no_sources_but_the_growth():
     [
         (lambda: two_sites(slow=0.0), "slow is 0.0"),
         (lambda: two_sites(shrink=1.0), "shrink 1.0"),
-        (lambda: boil(CLOCK, *np.zeros((3, 2)), 0.1, 1.0), "largest is 0.0"),
+        (lambda: boil(CLOCK, np.zeros(2), np.zeros(2), np.zeros(2), 0.1, 1.0), "largest is 0.0"),
         (
             lambda: surface(np.ones(1), 0.4, np.zeros((1, 2)), np.full((1, 2), 0.1)),
             "0.4 m wide together",

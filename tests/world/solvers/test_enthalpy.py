@@ -63,7 +63,7 @@ def test_energy_is_what_came_through_the_walls(geometry, near):
     course = solve(WATER, start, TIMES, width=WIDTH, geometry=geometry, near=near, far=35.0)
     gained = (course.enthalpy - course.enthalpy[0]) @ course.volumes
     assert np.abs(gained).max() > 0
-    assert gained == pytest.approx(course.heat, abs=1e-12 * np.abs(start) @ course.volumes)
+    assert gained == pytest.approx(course.heat, abs=float(1e-12 * np.abs(start) @ course.volumes))
 
 
 def test_an_insulated_layer_keeps_its_heat_and_evens_out():
@@ -95,7 +95,10 @@ def test_the_bound_is_sharp():
         (lambda: solve(WATER, np.zeros(1), TIMES, width=1.0), "1 cells on 1.0 m"),
         (lambda: solve(WATER, np.zeros(9), TIMES, width=-1.0), "9 cells on -1.0 m"),
         (lambda: solve(WATER, np.zeros(9), TIMES[::-1], width=1.0), "run backwards"),
-        (lambda: cells(1.0, 9, "spherical"), "geometry is 'spherical'"),
+        (
+            lambda: cells(1.0, 9, "spherical"),  # pyright: ignore[reportArgumentType]
+            "geometry is 'spherical'",
+        ),
         (
             lambda: solve(WATER, np.zeros(9), TIMES, width=1.0, geometry="cylindrical", near=-4.0),
             "near is -4.0 K",

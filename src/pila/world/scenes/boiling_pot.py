@@ -98,8 +98,7 @@ class BoilingPot:
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         """A pot in steady boiling; closed form."""
         draw = np.random.default_rng([22, seed])
-        names = [choose(draw, list(o)) for o in (HUES, STRENGTHS, DEPTHS, POTS)]
-        words = dict(zip(("colour", "strength", "depth", "pot"), names, strict=True))
+        words = {gap: choose(draw, options) for gap, options in WORDS.items()}
         num_sites, growing = STRENGTHS[words["strength"]]
         depth = draw.uniform(*DEPTHS[words["depth"]])
         largest = draw.uniform(0.13, 0.145, num_sites)

@@ -112,8 +112,7 @@ class MeltingDisc:
     def simulate(self, seed: int, violation: str | None, canvas: Canvas, held_out: bool) -> Clip:
         """One piece that melts; radial enthalpy method."""
         draw = np.random.default_rng([21, seed])
-        names = [choose(draw, list(o)) for o in (SUBSTANCES, SIZES, PLATES, PLACES)]
-        words = dict(zip(("substance", "size", "plate", "place"), names, strict=True))
+        words = {gap: choose(draw, options) for gap, options in WORDS.items()}
         diffusivity, latent = SUBSTANCES[words["substance"]]
         medium = Medium(diffusivity=diffusivity, latent=latent)
         extent = VIEW * np.sqrt(diffusivity)

@@ -22,9 +22,9 @@ from pila.world.scene import FRAME_RATE, Canvas, Clip
 EXTENT = 10.0
 """Side of the view [m]."""
 COLOURS = ("red", "green", "blue", "yellow", "purple")
-SIZES = {"small": 0.75, "large": 1.0}
+SIZES = {"small": 0.95, "large": 1.3}
 """Radius [m]; mass is the disc's area times a unit density."""
-SPEEDS = {"slowly": (1.3, 1.7), "fast": (2.1, 2.5)}
+SPEEDS = {"slowly": (1.15, 1.3), "fast": (1.8, 2.0)}
 """Approach speed [m/s] of the first ball; the second one rests or comes slowly."""
 
 TEMPLATES = (
@@ -94,9 +94,9 @@ class BallCollision:
         speed, side = choose(draw, list(SPEEDS)), choose(draw, ["left", "right"])
         r1, r2 = SIZES[size], SIZES[other_size]
         v1 = draw.uniform(*SPEEDS[speed])
-        v2 = draw.uniform(-0.2, 0.0)
+        v2 = draw.uniform(-0.1, 0.0)
         t = canvas.times
-        contact = draw.uniform(0.42, 0.52) * t[-1]
+        contact = draw.uniform(0.45, 0.49) * t[-1]
         m1, m2 = r1**2, r2**2
         w1, w2 = rebound(m1, m2, v1, v2, violation, seed)
         before, after = np.clip(t - contact, None, 0), np.clip(t - contact, 0, None)
@@ -104,12 +104,12 @@ class BallCollision:
         # Along the line of flight; the pair is placed so that true outcomes stay in view.
         low = max(r1 - rel1.min(), r2 - rel2.min() - (r1 + r2)) + 0.15
         high = min(EXTENT - r1 - rel1.max(), EXTENT - r2 - rel2.max() - (r1 + r2)) - 0.15
-        middle = draw.uniform(0, 1)
+        middle = draw.uniform(0.4, 0.6)
         c1 = low + middle * max(high - low, 0.0)
         x1, x2 = c1 + rel1, c1 + r1 + r2 + rel2
         if side == "right":
             x1, x2 = EXTENT - x1, EXTENT - x2
-        y = draw.uniform(2.0, 8.0)
+        y = EXTENT / 2 + draw.uniform(-0.4, 0.4)
         p1, p2 = (np.stack([x, np.full(len(t), y)], 1) for x in (x1, x2))
         s1, s2 = np.full(len(t), r1), np.full(len(t), r2)
         rng = np.random.default_rng([102, seed])

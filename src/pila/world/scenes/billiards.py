@@ -34,7 +34,7 @@ SIZES = {"small": 0.075, "large": 0.10}
 """Radius [m]."""
 SPEEDS = {"slowly": (0.13, 0.155), "fast": (0.20, 0.23)}
 """[m/s]"""
-HITS = {"full": (0.28, 0.40), "glancing": (0.60, 0.74)}
+HITS = {"full": (0.31, 0.37), "glancing": (0.64, 0.71)}
 """Distance of the path from the other ball's centre, relative to the sum of the radii."""
 SIDES = {"left": 0, "bottom": 1, "right": 2, "top": 3}
 """Quarter turns, anticlockwise, from motion to the right."""
@@ -126,7 +126,7 @@ class Billiards:
         speed = draw.uniform(*SPEEDS[words["speed"]])
         offset = draw.uniform(*HITS[words["hit"]])
         t = canvas.times
-        contact = draw.uniform(0.40, 0.50) * t[-1]
+        contact = draw.uniform(0.44, 0.47) * t[-1]
         # The struck ball leaves along the line of centres, to the side that it was hit on.
         words["way"] = WAYS[(SIDES[words["side"]] + turn) % 4]
         motion = shot(radius, speed, turn * offset, contact, t)
@@ -140,7 +140,7 @@ class Billiards:
         reach = radius[:, None] + RAIL + 0.005
         low = (reach - true.min(0)).max(0)
         high = (EXTENT - reach - true.max(0)).min(0)
-        p = p + low + draw.uniform(0, 1, 2) * np.maximum(high - low, 0)
+        p = p + low + draw.uniform(0.42, 0.58, 2) * np.maximum(high - low, 0)
         if violation == "jitter":
             p = p + rng.normal(0, 0.035, p.shape)
         image = np.repeat(background(draw, canvas.size, 110, 190)[None], len(t), 0)

@@ -31,9 +31,9 @@ RESTITUTION = {"rubber": (0.80, 0.86), "plastic": (0.66, 0.71), "wooden": (0.57,
 ball of rubber bands, 0.69 for one of hard hollow plastic and 0.60 for a wooden one."""
 SIZES = {"small": 0.24, "big": 0.34}
 """Radius [m]."""
-HEIGHTS = {"low down": (0.95, 1.15), "high up": (1.7, 2.0)}
+HEIGHTS = {"low down": (1.0, 1.1), "high up": (1.8, 1.95)}
 """Height of the ball's lowest point above the floor when it is let go [m]."""
-DRIFT = (0.20, 0.42)
+DRIFT = (0.28, 0.36)
 """Sideways speed [m/s]."""
 SETTLED = 0.02 * EXTENT
 """Hops lower than this [m] last under four frames: too short to be told from rest."""
@@ -107,10 +107,9 @@ class BouncingBall:
         drop = draw.uniform(*HEIGHTS[words["height"]])
         restitution = draw.uniform(*RESTITUTION[words["material"]])
         drift = draw.uniform(*DRIFT) * (1 if words["side"] == "right" else -1)
-        floor = draw.uniform(0.25, 0.35)
+        floor = draw.uniform(0.28, 0.32)
         t = canvas.times
-        start = draw.uniform(r + 0.1, EXTENT - r - 0.1 - abs(drift) * t[-1])
-        x0 = start if drift > 0 else EXTENT - start
+        x0 = EXTENT / 2 - drift * t[-1] / 2 + draw.uniform(-0.05, 0.05)
         rng = np.random.default_rng([107, seed])
         height = follow(t, arcs(drop, restitution, t[-1], violation, rng))
         p = np.stack([x0 + drift * t, floor + r + height], 1)

@@ -92,7 +92,7 @@ class DyedVortex:
         words = {gap: choose(draw, options) for gap, options in WORDS.items()}
         circulation = draw.uniform(*SPEEDS[words["speed"]]) * TURNS[words["turn"]]
         core = draw.uniform(*CORES[words["core"]])
-        angle = draw.uniform(0, 2 * np.pi)
+        angle = draw.uniform(-0.3, 0.3)
         # Distance from the middle, angle and radius of each blob; the second one is smaller.
         blobs = [(draw.uniform(0.050, 0.055), angle, draw.uniform(0.024, 0.028))]
         second = (draw.uniform(0.050, 0.056), angle + np.pi, draw.uniform(0.018, 0.020))

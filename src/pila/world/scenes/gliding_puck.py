@@ -23,9 +23,9 @@ EXTENT = 2.0
 """Side of the view [m]: an air table seen from above."""
 SIZES = {"small": 0.15, "big": 0.22}
 """Radius [m] by the caption's word."""
-SPEEDS = {"slowly": (0.26, 0.38), "fast": (0.55, 0.70)}
+SPEEDS = {"slowly": (0.30, 0.35), "fast": (0.60, 0.68)}
 """Speed [m/s] by the caption's word."""
-TILTS = {"straight across": (-4.0, 4.0), "upwards": (25.0, 50.0), "downwards": (-50.0, -25.0)}
+TILTS = {"straight across": (-3.0, 3.0), "upwards": (34.0, 42.0), "downwards": (-42.0, -34.0)}
 """Angle of the path against the horizontal [degrees] by the caption's words."""
 RING = (0.42, 0.74)
 """Inner and outer radius of the paler ring, in radii of the puck."""
@@ -91,7 +91,7 @@ class GlidingPuck:
         reach = velocity * t[-1]
         low = r + 0.06 + np.clip(-reach, 0, None)
         high = EXTENT - r - 0.06 - np.clip(reach, 0, None)
-        start = low + draw.uniform(0, 1, 2) * np.clip(high - low, 0, None)
+        start = low + draw.uniform(0.42, 0.58, 2) * np.clip(high - low, 0, None)
         position, radius = _break(violation, start, velocity, np.full(len(t), r), t, seed)
         image = np.repeat(background(draw, canvas.size, 70, 190)[None], len(t), 0)
         covered = disc_coverage(position, radius, canvas.size, EXTENT)

@@ -89,8 +89,8 @@ class HotSpot:
         metal, size = choose(draw, list(DIFFUSIVITY)), choose(draw, list(SIZES))
         place = choose(draw, list(PLACES))
         diffusivity = DIFFUSIVITY[metal]
-        x0, y0 = np.array(PLACES[place]) + draw.uniform(-0.008, 0.008, 2)
-        sigma = SIZES[size] * draw.uniform(0.95, 1.05)
+        x0, y0 = np.array(PLACES[place]) + draw.uniform(-0.005, 0.005, 2)
+        sigma = SIZES[size] * draw.uniform(0.97, 1.03)
         peak = draw.uniform(0.8, 1.0)
         t = canvas.times
         image = np.repeat(background(draw, canvas.size, 55, 80)[None], len(t), 0)

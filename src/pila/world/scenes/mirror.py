@@ -24,7 +24,7 @@ LENGTH, WIDTH = 0.055, 0.032
 """Standard deviations of the streak's intensity along and across its flight [m]."""
 SPEEDS = {"slowly": (0.33, 0.35), "fast": (0.43, 0.46)}
 """Speed of the light [m/s] as shown: the clip is slowed down some 8e8 times."""
-ANGLES = {"steeply": (20, 30), "at a low angle": (44, 52)}
+ANGLES = {"steeply": (22, 27), "at a low angle": (46, 51)}
 """Angle of incidence from the mirror's normal [degrees]."""
 SIDES = ("bottom", "top", "left", "right")
 GAP = 0.36
@@ -109,7 +109,7 @@ class Mirror:
         inward = speed * np.array([toward * np.sin(incidence), -np.cos(incidence)])
         surface = draw.uniform(0.20, 0.24)
         ends = inward[0] * t[0], inward[0] * t[-1]
-        along = draw.uniform(0.1 - min(ends), 0.9 - max(ends))
+        along = 0.5 - (min(ends) + max(ends)) / 2 + draw.uniform(-0.04, 0.04)
         flight = _break(violation, t, along, inward, np.random.default_rng([125, seed]))
         ground = background(draw, canvas.size, 100, 170)
         place, axes = mirror_axes(side, surface, canvas.size)

@@ -25,7 +25,7 @@ INDICES = {"water": (1.32, 1.36), "glass": (1.50, 1.62), "diamond": (2.30, 2.42)
 """Refractive index against air."""
 SHADES = {"water": 35.0, "glass": 55.0, "diamond": 75.0}
 """How much darker than air the medium is drawn [grey levels]."""
-ANGLES = {"steeply": (30, 37), "at a low angle": (48, 55)}
+ANGLES = {"steeply": (31, 36), "at a low angle": (49, 54)}
 """Angle of incidence from the vertical [degrees]."""
 WIDTH = 0.052
 """Standard deviation of the pulse's intensity in air [m]."""
@@ -114,7 +114,7 @@ class Refraction:
         after = speed / index * np.array([toward * np.sin(refracted), -np.cos(refracted)])
         border = draw.uniform(0.50, 0.54)
         reach = before[0] * t[0], after[0] * t[-1]
-        point = draw.uniform(0.1 - min(reach), 0.9 - max(reach))
+        point = 0.5 - (min(reach) + max(reach)) / 2 + draw.uniform(-0.04, 0.04)
         crossing = _break(
             violation, t, border, point, before, after, np.random.default_rng([124, seed])
         )

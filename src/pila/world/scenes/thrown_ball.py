@@ -25,11 +25,11 @@ EXTENT = 10.0
 GRAVITY = 9.81
 """[m/s^2]"""
 
-SIZES = {"small": 0.55, "big": 0.85}
-"""Radius [m] by the caption's word."""
-SPEEDS = {"slowly": (0.8, 1.6), "fast": (2.4, 3.4)}
+SIZES = {"small": 0.75, "big": 1.15}
+"""Radius [m] by the caption's word; phyworld's are 0.7 to 1.4 in the same view."""
+SPEEDS = {"slowly": (0.9, 1.1), "fast": (2.4, 2.7)}
 """Horizontal speed [m/s] by the caption's word."""
-HEIGHTS = {"low": (7.4, 8.4), "high": (10.2, 11.4)}
+HEIGHTS = {"low": (8.5, 8.9), "high": (10.7, 11.2)}
 """Initial upward speed [m/s] by the caption's word."""
 
 TEMPLATES = (
@@ -90,12 +90,10 @@ class ThrownBall:
         vx = draw.uniform(*SPEEDS[speed]) * (1 if side == "right" else -1)
         vy = draw.uniform(*HEIGHTS[height])
         t = canvas.times
-        # Start so that the whole flight stays in view.
-        reach = abs(vx) * t[-1]
-        start = draw.uniform(r + 0.2, EXTENT - r - 0.2 - reach)
-        x0 = start if vx > 0 else EXTENT - start
+        # Flights are centred in the view but for a little: what the caption does not say is small.
         drop = vy * t - GRAVITY * t**2 / 2
-        y0 = draw.uniform(r + 0.2 - drop.min(), EXTENT - r - 0.2 - drop.max())
+        x0 = EXTENT / 2 - vx * t[-1] / 2 + draw.uniform(-0.3, 0.3)
+        y0 = EXTENT / 2 - (drop.min() + drop.max()) / 2 + draw.uniform(-0.2, 0.2)
         position = np.stack([x0 + vx * t, y0 + drop], 1)
         radius = np.full(len(t), r)
         position, radius = _break(violation, position, radius, t, vx, seed)

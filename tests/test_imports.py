@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "pila"
 
 # Lower may not import higher. A new top-level module must be given its place here.
 RANK = {
-    **dict.fromkeys(("errors", "types", "flow", "video", "request"), 0),
+    **dict.fromkeys(("errors", "types", "flow", "video", "request", "provenance"), 0),
     "physics": 1,
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),

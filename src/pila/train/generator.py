@@ -46,6 +46,12 @@ def shifted(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
+def noise_levels(count: int, shift: float, rng: torch.Generator) -> Tensor:
+    """Shifted noise levels [count]: one draw, spread evenly, so that every step sees all ranges."""
+    u = (torch.rand(1, generator=rng) + torch.arange(count) / count) % 1
+    return shifted(u, shift)
+
+
 class CaptionEncoder:
     """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
 
@@ -81,9 +87,7 @@ class GeneratorTask:
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
-        # One draw, spread evenly over the batch: every step sees low and high noise.
-        u = (torch.rand(1, generator=rng) + torch.arange(len(x_0)) / len(x_0)) % 1
-        sigma = shifted(u, self.config.generator.shift)
+        sigma = noise_levels(len(x_0), self.config.generator.shift, rng)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, sigma)
         v = self.module(x_t, sigma * 1000, text, return_dict=False)[0]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pila.train.config import CoupleConfig, OptimConfig, TrainConfig
+from pila.train.config import CoupleConfig, GeneratorConfig, OptimConfig, TrainConfig
 
 
 def embedded_vae() -> TrainConfig:
@@ -27,6 +27,9 @@ def embedded_generator() -> TrainConfig:
     """The embedded generator on the mixed corpus, half of it violated."""
     return TrainConfig(
         task="generator",
+        # A first look at step 3,300 showed balls of the right kind that did not keep together from
+        # frame to frame; frames with noise levels of their own were added where the run stood.
+        generator=GeneratorConfig(frame_noise_from=4700),
         optim=OptimConfig(lr=1.5e-3, steps=8000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
     )
 

@@ -74,8 +74,18 @@ class GeneratorConfig:
     sampling_steps: int = 16
     guidance_scale: float = 3.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
+    frame_noise: float = 0.5
+    """Share of each batch whose frames have noise levels of their own, so that the model learns
+    to read one frame off another; the rest have one level, as in sampling."""
+    frame_noise_from: int = 0
+    """First step with such samples."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
+
+    def __post_init__(self) -> None:
+        for name in ("frame_noise", "drop_text"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from pila.flow import clean_estimate, noised, velocity_target
 from pila.physics import Calculus, Coefficients, read_fields, recipe, residual_loss
 from pila.physics.bank import Category, Slot
 from pila.train.config import TrainConfig
-from pila.train.generator import CaptionEncoder, draw_batch, shifted
+from pila.train.generator import CaptionEncoder, draw_batch, noise_levels
 from pila.train.masks import blended, bootstrap_mask, physical_mask
 
 
@@ -86,7 +86,7 @@ class CoupleTask:
         x_0, text, flags = draw_batch(
             self.cache, self.captions, self.config, rng, plausible_only=couple.plausible_only
         )
-        sigma = shifted(torch.rand(len(x_0), generator=rng), self.config.generator.shift)
+        sigma = noise_levels(len(x_0), self.config.generator.shift, rng)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, sigma)
         target = velocity_target(x_0, noise)

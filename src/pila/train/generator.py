@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
-from pila.flow import noised, velocity_target
+from pila.flow import velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.loop import num_processes
 from pila.train.text import MAX_TOKENS, tokenise, vary
@@ -47,6 +47,12 @@ def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransforme
 def shifted(u: Tensor, shift: float) -> Tensor:
     """Noise levels from uniform ones, as diffusers' flow schedulers shift them."""
     return shift * u / (1 + (shift - 1) * u)
+
+
+def noise_levels(count: int, shift: float, rng: torch.Generator) -> Tensor:
+    """Shifted noise levels [count]: one draw, spread evenly, so that every step sees all ranges."""
+    u = (torch.rand(1, generator=rng) + torch.arange(count) / count) % 1
+    return shifted(u, shift)
 
 
 class CaptionEncoder:
@@ -84,18 +90,18 @@ class GeneratorTask:
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
-        # One draw, spread evenly over the batch: every step sees low and high noise.
-        u = (torch.rand(1, generator=rng) + torch.arange(len(x_0)) / len(x_0)) % 1
-        sigma = shifted(u, self.config.generator.shift)
+        levels = self.frame_levels(len(x_0), x_0.shape[2], step, rng)
         noise = torch.randn(x_0.shape, generator=rng)
-        x_t = noised(x_0, noise, sigma)
-        v = self.module(x_t, sigma * 1000, text, return_dict=False)[0]
+        s = levels[:, None, :, None, None]
+        x_t = (1 - s) * x_0 + s * noise
+        v = self.module(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
-        high = sigma > 0.8
+        sigma = levels[:, 0]
+        alike = (levels == sigma[:, None]).all(1)
         split = {
-            f"loss_{name}": error[mask].mean().item()
-            for name, mask in (("high", high), ("low", ~high))
-            if mask.any()
+            f"loss_{name}": error[alike & mask].mean().item()
+            for name, mask in (("high", sigma > 0.8), ("low", sigma <= 0.8))
+            if (alike & mask).any()
         }
         return error.mean(), split
 
@@ -112,6 +118,29 @@ class GeneratorTask:
             "max_sequence_length": MAX_TOKENS,
             "scenes": list(world.named),
         }
+
+    def frame_levels(self, batch: int, frames: int, step: int, rng: torch.Generator) -> Tensor:
+        """Noise levels of latent frames, [batch, frames]: one a sample, for some one a frame.
+
+        Where each frame has its own, they are spread evenly and shuffled, so that there is always
+        a clear frame to read the noisy ones off.
+        """
+        generator = self.config.generator
+        levels = noise_levels(batch, generator.shift, rng)[:, None].repeat(1, frames)
+        if step >= generator.frame_noise_from:
+            apart = round(generator.frame_noise * batch)
+            for row in torch.randperm(batch, generator=rng)[:apart]:
+                own = noise_levels(frames, generator.shift, rng)
+                levels[row] = own[torch.randperm(frames, generator=rng)]
+        return levels
+
+    def _timestep(self, levels: Tensor, x_0: Tensor) -> Tensor:
+        """Timesteps [b], or by token [b, tokens] where frames differ, as Wan 2.2 TI2V has them."""
+        if (levels == levels[:, :1]).all():
+            return levels[:, 0] * 1000
+        patch = self.config.generator.patch
+        tokens = (x_0.shape[3] // patch) * (x_0.shape[4] // patch)
+        return (levels * 1000).repeat_interleave(tokens, dim=1)
 
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""

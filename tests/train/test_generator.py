@@ -1,0 +1,74 @@
+"""The embedded generator's training: its noise levels, its steps, and the repository it leaves."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import WanPipeline
+
+from pila.errors import InputError
+from pila.recipes import RECIPES
+from pila.train.config import GeneratorConfig
+from pila.train.generator import GeneratorTask, noise_levels
+from pila.train.loop import fit
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PILA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield GeneratorTask(config())
+
+
+def config():
+    recipe = RECIPES["embedded-generator"]()
+    return replace(
+        recipe,
+        optim=replace(recipe.optim, steps=2, batch=4, warmup=1),
+        world=replace(recipe.world, clips=16),
+        generator=GeneratorConfig(layers=1, ffn=64, frame_noise_from=1),
+    )
+
+
+def test_a_step_sees_all_ranges_of_noise():
+    sigma = noise_levels(16, 3.0, torch.Generator().manual_seed(0))
+    u = sigma / (3.0 - 2.0 * sigma)  # the shift undone
+    torch.testing.assert_close(u.sort().values.diff(), torch.full((15,), 1 / 16))
+
+
+def test_frames_with_levels_of_their_own_come_later_and_to_half_the_batch(task):
+    rng = torch.Generator().manual_seed(0)
+    before = task.frame_levels(4, 9, 0, rng)
+    assert (before == before[:, :1]).all()
+    levels = task.frame_levels(4, 9, 1, rng)
+    apart = (levels != levels[:, :1]).any(1)
+    assert apart.sum() == 2
+    # Always a clear frame to read the others off, and a noisy one to be read.
+    assert (levels[apart].amin(1) < 0.3).all()
+    assert (levels[apart].amax(1) > 0.9).all()
+
+
+def test_timesteps_by_token_say_the_same_as_one_for_all(task):
+    torch.manual_seed(0)
+    x, text = torch.randn(2, 16, 9, 12, 12), torch.randn(2, 32, 64)
+    levels = torch.tensor([[0.4], [0.9]]).repeat(1, 9)
+    tokens = (levels * 1000).repeat_interleave(16, dim=1)
+    with torch.no_grad():
+        one = task.module(x, levels[:, 0] * 1000, text, return_dict=False)[0]
+        each = task.module(x, tokens, text, return_dict=False)[0]
+    torch.testing.assert_close(one, each, rtol=1e-4, atol=1e-5)
+
+
+def test_it_trains_and_leaves_a_wan_repository(task, tmp_path):
+    before = {k: v.clone() for k, v in task.module.state_dict().items()}
+    folder = fit(task, config(), tmp_path, progress=False)
+    assert folder is not None
+    pipeline = WanPipeline.from_pretrained(folder)
+    assert pipeline.scheduler.config.flow_shift == 3.0
+    after = pipeline.transformer.state_dict()
+    assert any(not torch.equal(after[k], before[k]) for k in before)
+
+
+def test_a_share_out_of_bounds_is_named():
+    with pytest.raises(InputError, match=r"generator.frame_noise is 1.5; a share is in \[0, 1\]"):
+        GeneratorConfig(frame_noise=1.5)

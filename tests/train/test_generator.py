@@ -9,15 +9,21 @@ from diffusers import WanPipeline
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train.config import GeneratorConfig
-from pila.train.generator import GeneratorTask, noise_levels
+from pila.train.generator import GeneratorTask, TwoDenoisers, build_transformer, noise_levels
 from pila.train.loop import fit
 
 
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One cache for the file: its clips are simulated and encoded once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PILA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield GeneratorTask(config())
+        yield
+
+
+@pytest.fixture(scope="module")
+def task(cache):
+    return GeneratorTask(config())
 
 
 def config():
@@ -67,6 +73,35 @@ def test_it_trains_and_leaves_a_wan_repository(task, tmp_path):
     assert pipeline.scheduler.config.flow_shift == 3.0
     after = pipeline.transformer.state_dict()
     assert any(not torch.equal(after[k], before[k]) for k in before)
+
+
+def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
+    chosen = config()
+    chosen = replace(chosen, generator=replace(chosen.generator, boundary=0.875))
+    two = GeneratorTask(chosen)
+    before = {k: v.clone() for k, v in two.module.state_dict().items()}
+    folder = fit(two, chosen, tmp_path, progress=False)
+    assert folder is not None
+    pipeline = WanPipeline.from_pretrained(folder)
+    assert pipeline.config.boundary_ratio == 0.875
+    for name in ("transformer", "transformer_2"):
+        after = getattr(pipeline, name).state_dict()
+        assert any(not torch.equal(v, before[f"{name}.{k}"]) for k, v in after.items())
+
+
+def test_each_sample_goes_to_the_denoiser_of_its_noise():
+    high, low = (build_transformer(config().generator, 64).eval() for _ in range(2))
+    both = TwoDenoisers(high, low, 0.875)
+    torch.manual_seed(0)
+    x, text = torch.randn(2, 16, 9, 12, 12), torch.randn(2, 32, 64)
+    t = torch.tensor([875.0, 874.0])
+    with torch.no_grad():
+        (v,) = both(x, t, text)
+        parts = [(x[i : i + 1], t[i : i + 1], text[i : i + 1]) for i in (0, 1)]
+        expected = [
+            m(*part, return_dict=False)[0] for m, part in zip((high, low), parts, strict=True)
+        ]
+    torch.testing.assert_close(v, torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_a_share_out_of_bounds_is_named():

@@ -42,6 +42,16 @@ def embedded_generator() -> TrainConfig:
     )
 
 
+def embedded_large() -> TrainConfig:
+    """Wider and deeper, two denoisers as in Wan 2.2; not shipped. Hours on a GPU."""
+    recipe = embedded_generator()
+    return replace(
+        recipe,
+        generator=GeneratorConfig(heads=8, layers=8, ffn=1024, boundary=0.875),
+        optim=replace(recipe.optim, lr=1e-3, steps=40_000, batch=32),
+    )
+
+
 def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
@@ -67,6 +77,7 @@ RECIPES = (
     embedded_vae,
     embedded_text,
     embedded_generator,
+    embedded_large,
     embedded_couple,
     embedded_couple_plain,
     embedded_couple_mix,

@@ -69,6 +69,8 @@ class GeneratorConfig:
     head_dim: int = 32
     layers: int = 4
     ffn: int = 768
+    boundary: float | None = None
+    """Noise level from which on a denoiser of its own is trained, as Wan 2.2 has two; None: one."""
     shift: float = 3.0
     """Flow shift of the noise levels trained on; the same as in sampling."""
     sampling_steps: int = 16
@@ -86,6 +88,8 @@ class GeneratorConfig:
         for name in ("frame_noise", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
+        if self.boundary is not None and not 0 < self.boundary < 1:
+            raise InputError(f"generator.boundary is {self.boundary}; a noise level is in (0, 1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

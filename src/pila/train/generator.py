@@ -14,7 +14,7 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from pila.backbones.embedded import find_model
@@ -69,6 +69,35 @@ class CaptionEncoder:
         return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 
+class TwoDenoisers(nn.Module):
+    """Wan 2.2's layout: `transformer` from a noise level upwards, `transformer_2` below it."""
+
+    def __init__(
+        self, high: WanTransformer3DModel, low: WanTransformer3DModel, boundary: float
+    ) -> None:
+        super().__init__()
+        self.transformer, self.transformer_2, self.boundary = high, low, boundary
+
+    def forward(
+        self, x_t: Tensor, timestep: Tensor, text: Tensor, return_dict: bool = False
+    ) -> tuple[Tensor]:
+        """Velocity (v [b, c, t, h, w],); a sample goes to one denoiser by its first frame's level.
+
+        Args:
+            x_t: noisy latents [b, c, t, h, w].
+            timestep: [b], or [b, tokens] where frames differ.
+            text: token embeddings [b, n, d].
+            return_dict: as diffusers has it; a tuple is returned in both cases.
+        """
+        first = timestep if timestep.ndim == 1 else timestep[:, 0]
+        above = first >= self.boundary * 1000
+        v = torch.zeros_like(x_t)
+        for denoiser, mine in ((self.transformer, above), (self.transformer_2, ~above)):
+            if mine.any():
+                v[mine] = denoiser(x_t[mine], timestep[mine], text[mine], return_dict=False)[0]
+        return (v,)
+
+
 class GeneratorTask:
     """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped."""
 
@@ -79,7 +108,11 @@ class GeneratorTask:
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
         torch.manual_seed(config.seed)
-        self.module = build_transformer(config.generator, self.captions.encoder.config.d_model)
+        width = self.captions.encoder.config.d_model
+        self.module: Any = build_transformer(config.generator, width)
+        if config.generator.boundary is not None:
+            low = build_transformer(config.generator, width)
+            self.module = TwoDenoisers(self.module, low, config.generator.boundary)
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
@@ -152,13 +185,19 @@ class GeneratorTask:
             num_train_timesteps=1000,
             flow_shift=self.config.generator.shift,
         )
+        self.module.eval()
+        one, two = self.module, None
+        if isinstance(self.module, TwoDenoisers):
+            one, two = self.module.transformer, self.module.transformer_2
         WanPipeline(
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,
             vae=AutoencoderKLWan.from_pretrained(self.parts / "vae"),
             # Annotated in diffusers with the class of its default alone.
             scheduler=scheduler,  # pyright: ignore[reportArgumentType]
-            transformer=self.module.eval(),
+            transformer=one,
+            transformer_2=two,
+            boundary_ratio=self.config.generator.boundary,
         ).save_pretrained(beside)
         (beside / "pila.json").write_text(json.dumps(self.sampling()))
         shutil.rmtree(final, ignore_errors=True)

@@ -133,6 +133,10 @@ def average_gradients(module: nn.Module) -> None:
     """Replace each gradient by its mean over processes, in one message; alone, do nothing."""
     if num_processes() == 1:
         return
+    # A part that no sample of this process reached has its share of the mean all the same.
+    for p in module.parameters():
+        if p.requires_grad and p.grad is None:
+            p.grad = torch.zeros_like(p)
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)

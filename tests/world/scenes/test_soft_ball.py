@@ -106,7 +106,9 @@ def test_flight_obeys_the_kinematic_terms():
             slots = {str(s): field[str(s)] for s in term.reads}
             slots[factor] = gain * slots[factor]
             pieces = [piece[0][:, inside] for piece in term(fd, k, **slots)]
-            share = (sum(pieces).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
+            share = (
+                (torch.stack(pieces).sum(0).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
+            )
             assert low <= share < high
 
 

@@ -80,7 +80,7 @@ def test_fields_obey_the_kinematic_terms():
     def share(term, inside, **changed):
         slots = {str(s): field[str(s)] for s in term.reads} | changed
         pieces = [p[0][:, inside] for p in term(fd, k, **slots)]
-        return (sum(pieces).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
+        return (torch.stack(pieces).sum(0).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
 
     everything, spring = (
         torch.from_numpy(clip.masks[slot][0, :, ::-1].copy()) == 1.0

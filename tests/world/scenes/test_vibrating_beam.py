@@ -77,7 +77,7 @@ def test_fields_obey_the_kinematic_terms():
     def share(term, where, **changed):
         slots = {str(s): field[str(s)] for s in term.reads} | changed
         pieces = [piece[0][:, where] for piece in term(fd, k, **slots)]
-        return (sum(pieces).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
+        return (torch.stack(pieces).sum(0).pow(2).mean() / pieces[0].pow(2).mean()).sqrt().item()
 
     assert share(kinematic_consistency, inside) < 0.05
     assert share(kinematic_consistency, inside, velocity=1.3 * field["velocity"]) > 0.2

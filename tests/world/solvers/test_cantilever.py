@@ -34,7 +34,7 @@ def test_frequency_is_rayleighs_quotient_of_the_mode():
 
 @pytest.mark.parametrize("rigid", [False, True])
 def test_a_bend_keeps_the_length(rigid):
-    """Arc length of the nodes is the length within 1e-5 (512 chords), and the tip is where asked."""
+    """Arc length is the length within 1e-5 (512 chords), and the tip is where asked."""
     tip, length = np.array([-0.15, 0.0, 0.1]), np.full(3, 0.6)
     along, aside, angle = bend(tip, length, rigid=rigid)
     arc = np.hypot(np.diff(along), np.diff(aside)).sum(1)

@@ -19,6 +19,7 @@ from pila.world.scenes.ripples import Ripples
 from pila.world.scenes.rolling_ball import RollingBall
 from pila.world.scenes.shock_tube import ShockTube
 from pila.world.scenes.sloshing_tank import SloshingTank
+from pila.world.scenes.smoke_puff import SmokePuff
 from pila.world.scenes.soft_ball import SoftBall
 from pila.world.scenes.spinning_bar import SpinningBar
 from pila.world.scenes.spring_mass import SpringMass
@@ -35,6 +36,7 @@ ALL: tuple[Scene, ...] = (
     SoftBall(),
     SloshingTank(),
     DyedVortex(),
+    SmokePuff(),
     BlastRing(),
     ShockTube(),
     FreezingFront(),

@@ -10,6 +10,8 @@ from pila.world.captions import HELD_OUT
 from pila.world.scenes.ball_collision import rebound
 
 EVERY = [(s, v) for s, scene in SCENES.items() for v in scene.violations]
+HERE = [(s, v) for s, v in EVERY if s in ("thrown_ball", "ball_collision", "hot_spot")]
+"""Scenes whose measures are tested in this file; the others have files of their own."""
 SEEDS = range(8)
 
 
@@ -18,11 +20,11 @@ def test_same_seed_same_bytes(scene):
     one, two = simulate(scene, 5), simulate(scene, 5)
     assert one.frames.tobytes() == two.frames.tobytes()
     assert one.caption == two.caption
-    assert one.frames.shape == (33, 96, 96, 3)
+    assert one.frames.shape == (33, 128, 128, 3)
     assert simulate(scene, 6).frames.tobytes() != one.frames.tobytes()
 
 
-@pytest.mark.parametrize(("scene", "violation"), EVERY)
+@pytest.mark.parametrize(("scene", "violation"), HERE)
 def test_every_violation_is_told_from_the_truth(scene, violation):
     """The worst law of a violated clip is above that of every true clip, for most seeds."""
     true = [max(measure(scene, simulate(scene, s).frames).values()) for s in SEEDS]
@@ -84,7 +86,7 @@ def test_fields_of_a_throw_are_its_kinematics():
 def test_heat_is_conserved_and_obeys_the_heat_equation():
     clip = simulate("hot_spot", 2)
     heat = clip.fields[Slot.TEMPERATURE][0]
-    dx, dt = 0.20 / 96, 1 / 16
+    dx, dt = 0.20 / 128, 1 / 16
     rate = np.gradient(heat, dt, axis=0, edge_order=2)[2:-2, 2:-2, 2:-2]
     second = [(np.roll(heat, 1, a) + np.roll(heat, -1, a) - 2 * heat) / dx**2 for a in (1, 2)]
     laplacian = (second[0] + second[1])[2:-2, 2:-2, 2:-2]
@@ -99,9 +101,9 @@ def test_latent_fields_have_the_latent_grid(scene):
     fields, masks = simulate(scene, 0).latent_fields()
     assert fields.keys() == masks.keys()
     for slot, field in fields.items():
-        assert field.shape == (slot.components, 9, 12, 12)
+        assert field.shape == (slot.components, 9, 16, 16)
         assert np.isfinite(field).all()
-        assert masks[slot].shape == (1, 9, 12, 12)
+        assert masks[slot].shape == (1, 9, 16, 16)
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -56,7 +56,9 @@ def test_gravity_and_restitution_are_recovered_from_pixels(seed):
     assert read is not None
     assert read.gravity == pytest.approx(GRAVITY, rel=0.01)
     assert len(read.ratio) >= 2
-    assert read.ratio == pytest.approx(clip.parameters["restitution"], rel=0.03)
+    # The last hops are a few frames long: less sure, and enough to tell a law from its breach.
+    assert read.ratio[:2] == pytest.approx(clip.parameters["restitution"], rel=0.03)
+    assert read.ratio == pytest.approx(clip.parameters["restitution"], rel=0.06)
     floor = clip.parameters["floor"] + clip.parameters["radius"]
     assert read.height == pytest.approx(floor, abs=0.02)
 

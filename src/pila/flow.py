@@ -5,15 +5,15 @@ x_t = (1 - sigma) x_0 + sigma eps and v = eps - x_0, hence x_0 = x_t - sigma v (
 
 from torch import Tensor
 
-from pila.types import Latent, Sigma
+from pila.types import FrameSigma, Latent, Sigma
 
 
-def grid(sigma: Sigma) -> Tensor:
-    """Noise levels [b] shaped [b, 1, 1, 1, 1], to meet a latent grid."""
-    return sigma.reshape(-1, 1, 1, 1, 1)
+def grid(sigma: Sigma | FrameSigma) -> Tensor:
+    """Noise levels [b] or [b, t] shaped [b, 1, 1 or t, 1, 1], to meet a latent grid."""
+    return sigma.reshape(len(sigma), 1, -1, 1, 1)
 
 
-def noised(x_0: Latent, noise: Latent, sigma: Sigma) -> Latent:
+def noised(x_0: Latent, noise: Latent, sigma: Sigma | FrameSigma) -> Latent:
     """The path's point x_t between clean latents and noise."""
     s = grid(sigma)
     return (1 - s) * x_0 + s * noise

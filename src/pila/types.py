@@ -18,3 +18,5 @@ BankTensor = Float[Tensor, "b 32 t h w"]
 """The packed attribute bank (Eq. 12): ten slots in `pila.physics.Slot` order."""
 Sigma = Float[Tensor, " b"]
 """Noise level of flow matching in [0, 1]; 1 is pure noise."""
+FrameSigma = Float[Tensor, "b t"]
+"""A noise level for each latent frame."""

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
-from pila.flow import velocity_target
+from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.loop import num_processes
 from pila.train.text import MAX_TOKENS, tokenise, vary
@@ -125,8 +125,7 @@ class GeneratorTask:
         x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
         levels = self.frame_levels(len(x_0), x_0.shape[2], step, rng)
         noise = torch.randn(x_0.shape, generator=rng)
-        s = levels[:, None, :, None, None]
-        x_t = (1 - s) * x_0 + s * noise
+        x_t = noised(x_0, noise, levels)
         v = self.module(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
         sigma = levels[:, 0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pila.train.config import CoupleConfig, GeneratorConfig, OptimConfig, TrainConfig
 from pila.world.corpus import CorpusConfig
 
-WORLD = CorpusConfig(scenes=("thrown_ball", "ball_collision", "hot_spot"), size=96)
+WORLD = CorpusConfig(size=96)
 """What the embedded model knows."""
 
 
@@ -16,7 +16,7 @@ def embedded_vae() -> TrainConfig:
         world=WORLD,
         # No averaging: the encoder stops before the decoder does, and must stay as it was.
         optim=OptimConfig(
-            lr=2.5e-3, steps=2600, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
+            lr=2.5e-3, steps=3400, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
         ),
     )
 

@@ -38,10 +38,10 @@ class VaeConfig:
     crop: int = 32
     frames: int = 9
     kl: float = 1e-5
-    image_steps: int = 1200
+    image_steps: int = 1500
     """First steps on single frames, `image_batch` at once; video goes on from there."""
     image_batch: int = 24
-    encoder_steps: int = 2100
+    encoder_steps: int = 2700
     """The encoder is frozen after this step, so that latents can be cached while the decoder
     goes on learning."""
     object_share: float = 0.8

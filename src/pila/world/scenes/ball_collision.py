@@ -24,7 +24,7 @@ EXTENT = 10.0
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 SIZES = {"small": 0.95, "large": 1.3}
 """Radius [m]; mass is the disc's area times a unit density."""
-SPEEDS = {"slowly": (1.15, 1.3), "fast": (1.8, 2.0)}
+SPEEDS = {"slowly": (1.2, 1.26), "fast": (1.87, 1.95)}
 """Approach speed [m/s] of the first ball; the second one rests or comes slowly."""
 
 TEMPLATES = (
@@ -94,7 +94,7 @@ class BallCollision:
         speed, side = choose(draw, list(SPEEDS)), choose(draw, ["left", "right"])
         r1, r2 = SIZES[size], SIZES[other_size]
         v1 = draw.uniform(*SPEEDS[speed])
-        v2 = draw.uniform(-0.1, 0.0)
+        v2 = draw.uniform(-0.05, 0.0)
         t = canvas.times
         contact = draw.uniform(0.45, 0.49) * t[-1]
         m1, m2 = r1**2, r2**2
@@ -104,12 +104,12 @@ class BallCollision:
         # Along the line of flight; the pair is placed so that true outcomes stay in view.
         low = max(r1 - rel1.min(), r2 - rel2.min() - (r1 + r2)) + 0.15
         high = min(EXTENT - r1 - rel1.max(), EXTENT - r2 - rel2.max() - (r1 + r2)) - 0.15
-        middle = draw.uniform(0.4, 0.6)
+        middle = draw.uniform(0.47, 0.53)
         c1 = low + middle * max(high - low, 0.0)
         x1, x2 = c1 + rel1, c1 + r1 + r2 + rel2
         if side == "right":
             x1, x2 = EXTENT - x1, EXTENT - x2
-        y = EXTENT / 2 + draw.uniform(-0.4, 0.4)
+        y = EXTENT / 2 + draw.uniform(-0.15, 0.15)
         p1, p2 = (np.stack([x, np.full(len(t), y)], 1) for x in (x1, x2))
         s1, s2 = np.full(len(t), r1), np.full(len(t), r2)
         rng = np.random.default_rng([102, seed])

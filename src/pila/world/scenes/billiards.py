@@ -32,9 +32,9 @@ STEPS_PER_SECOND = 3200
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 SIZES = {"small": 0.075, "large": 0.10}
 """Radius [m]."""
-SPEEDS = {"slowly": (0.13, 0.155), "fast": (0.20, 0.23)}
+SPEEDS = {"slowly": (0.138, 0.147), "fast": (0.21, 0.22)}
 """[m/s]"""
-HITS = {"full": (0.31, 0.37), "glancing": (0.64, 0.71)}
+HITS = {"full": (0.33, 0.35), "glancing": (0.66, 0.69)}
 """Distance of the path from the other ball's centre, relative to the sum of the radii."""
 SIDES = {"left": 0, "bottom": 1, "right": 2, "top": 3}
 """Quarter turns, anticlockwise, from motion to the right."""
@@ -140,7 +140,7 @@ class Billiards:
         reach = radius[:, None] + RAIL + 0.005
         low = (reach - true.min(0)).max(0)
         high = (EXTENT - reach - true.max(0)).min(0)
-        p = p + low + draw.uniform(0.42, 0.58, 2) * np.maximum(high - low, 0)
+        p = p + low + draw.uniform(0.48, 0.52, 2) * np.maximum(high - low, 0)
         if violation == "jitter":
             p = p + rng.normal(0, 0.035, p.shape)
         image = np.repeat(background(draw, canvas.size, 110, 190)[None], len(t), 0)

@@ -19,7 +19,7 @@ BASIN = 0.093
 DENSITY = 1000.0
 """Of water [kg/m^3]."""
 
-SPEEDS = {"slowly": (0.0085, 0.0100), "fast": (0.0150, 0.0175)}
+SPEEDS = {"slowly": (0.0090, 0.0096), "fast": (0.0158, 0.0168)}
 """Circulation [m^2/s] by the caption's word."""
 CORES = {"narrow": (0.018, 0.021), "wide": (0.032, 0.037)}
 """Core radius [m] by the caption's word."""
@@ -92,7 +92,7 @@ class DyedVortex:
         words = {gap: choose(draw, options) for gap, options in WORDS.items()}
         circulation = draw.uniform(*SPEEDS[words["speed"]]) * TURNS[words["turn"]]
         core = draw.uniform(*CORES[words["core"]])
-        angle = draw.uniform(-0.3, 0.3)
+        angle = draw.uniform(-0.1, 0.1)
         # Distance from the middle, angle and radius of each blob; the second one is smaller.
         blobs = [(draw.uniform(0.050, 0.055), angle, draw.uniform(0.024, 0.028))]
         second = (draw.uniform(0.050, 0.056), angle + np.pi, draw.uniform(0.018, 0.020))

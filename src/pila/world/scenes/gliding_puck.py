@@ -25,7 +25,7 @@ SIZES = {"small": 0.15, "big": 0.22}
 """Radius [m] by the caption's word."""
 SPEEDS = {"slowly": (0.30, 0.35), "fast": (0.60, 0.68)}
 """Speed [m/s] by the caption's word."""
-TILTS = {"straight across": (-3.0, 3.0), "upwards": (34.0, 42.0), "downwards": (-42.0, -34.0)}
+TILTS = {"straight across": (-1.5, 1.5), "upwards": (37.0, 40.0), "downwards": (-40.0, -37.0)}
 """Angle of the path against the horizontal [degrees] by the caption's words."""
 RING = (0.42, 0.74)
 """Inner and outer radius of the paler ring, in radii of the puck."""
@@ -91,7 +91,7 @@ class GlidingPuck:
         reach = velocity * t[-1]
         low = r + 0.06 + np.clip(-reach, 0, None)
         high = EXTENT - r - 0.06 - np.clip(reach, 0, None)
-        start = low + draw.uniform(0.42, 0.58, 2) * np.clip(high - low, 0, None)
+        start = low + draw.uniform(0.48, 0.52, 2) * np.clip(high - low, 0, None)
         position, radius = _break(violation, start, velocity, np.full(len(t), r), t, seed)
         image = np.repeat(background(draw, canvas.size, 70, 190)[None], len(t), 0)
         covered = disc_coverage(position, radius, canvas.size, EXTENT)

@@ -24,7 +24,7 @@ LENGTH, WIDTH = 0.055, 0.032
 """Standard deviations of the streak's intensity along and across its flight [m]."""
 SPEEDS = {"slowly": (0.33, 0.35), "fast": (0.43, 0.46)}
 """Speed of the light [m/s] as shown: the clip is slowed down some 8e8 times."""
-ANGLES = {"steeply": (22, 27), "at a low angle": (46, 51)}
+ANGLES = {"steeply": (23.5, 25.5), "at a low angle": (47.5, 49.5)}
 """Angle of incidence from the mirror's normal [degrees]."""
 SIDES = ("bottom", "top", "left", "right")
 GAP = 0.36
@@ -103,13 +103,12 @@ class Mirror:
         angle, side = choose(draw, list(ANGLES)), choose(draw, list(SIDES))
         speed = draw.uniform(*SPEEDS[pace])
         incidence = np.radians(draw.uniform(*ANGLES[angle]))
-        toward = draw.choice([-1, 1])
         t = canvas.times
-        t = t - draw.uniform(0.46, 0.54) * t[-1]
-        inward = speed * np.array([toward * np.sin(incidence), -np.cos(incidence)])
-        surface = draw.uniform(0.20, 0.24)
+        t = t - draw.uniform(0.49, 0.51) * t[-1]
+        inward = speed * np.array([np.sin(incidence), -np.cos(incidence)])
+        surface = draw.uniform(0.21, 0.23)
         ends = inward[0] * t[0], inward[0] * t[-1]
-        along = 0.5 - (min(ends) + max(ends)) / 2 + draw.uniform(-0.04, 0.04)
+        along = 0.5 - (min(ends) + max(ends)) / 2 + draw.uniform(-0.02, 0.02)
         flight = _break(violation, t, along, inward, np.random.default_rng([125, seed]))
         ground = background(draw, canvas.size, 100, 170)
         place, axes = mirror_axes(side, surface, canvas.size)

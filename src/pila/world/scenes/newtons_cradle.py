@@ -41,9 +41,9 @@ STEPS_PER_SECOND = 6400
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 BEAM = "orange"
 """Colour of the beam that holds the strings; its middle line is their pivot."""
-LENGTHS = {"short": (0.28, 0.32), "long": (0.46, 0.50)}
+LENGTHS = {"short": (0.295, 0.305), "long": (0.475, 0.485)}
 """Pivot to ball's centre [m]."""
-HEIGHTS = {"low": (22.0, 27.0), "high": (32.0, 38.0)}
+HEIGHTS = {"low": (24.0, 25.5), "high": (34.0, 36.0)}
 """Angle at which the first ball is let go [degrees]."""
 
 TEMPLATES = (
@@ -134,7 +134,7 @@ class NewtonsCradle:
         words |= {gap: choose(draw, WORDS[gap]) for gap in ("side", "height", "length")}
         length = draw.uniform(*LENGTHS[words["length"]])
         amplitude = np.radians(draw.uniform(*HEIGHTS[words["height"]]))
-        pivot_y = EXTENT / 2 + (length + RADIUS) / 2 + draw.uniform(-0.06, 0.06)
+        pivot_y = EXTENT / 2 + (length + RADIUS) / 2 + draw.uniform(-0.02, 0.02)
         t = canvas.times
         rng = np.random.default_rng([108, seed])
         if violation in (None, "jitter", "wrong_period"):

@@ -25,7 +25,7 @@ INDICES = {"water": (1.32, 1.36), "glass": (1.50, 1.62), "diamond": (2.30, 2.42)
 """Refractive index against air."""
 SHADES = {"water": 35.0, "glass": 55.0, "diamond": 75.0}
 """How much darker than air the medium is drawn [grey levels]."""
-ANGLES = {"steeply": (31, 36), "at a low angle": (49, 54)}
+ANGLES = {"steeply": (32.5, 34.5), "at a low angle": (50.5, 52.5)}
 """Angle of incidence from the vertical [degrees]."""
 WIDTH = 0.052
 """Standard deviation of the pulse's intensity in air [m]."""
@@ -108,13 +108,13 @@ class Refraction:
         incidence = np.radians(draw.uniform(*ANGLES[angle]))
         refracted = np.arcsin(np.sin(incidence) / index)
         t = canvas.times
-        t = t - draw.uniform(0.42, 0.47) * t[-1]
+        t = t - draw.uniform(0.44, 0.46) * t[-1]
         toward = 1 if side == "left" else -1
         before = speed * np.array([toward * np.sin(incidence), -np.cos(incidence)])
         after = speed / index * np.array([toward * np.sin(refracted), -np.cos(refracted)])
         border = draw.uniform(0.50, 0.54)
         reach = before[0] * t[0], after[0] * t[-1]
-        point = 0.5 - (min(reach) + max(reach)) / 2 + draw.uniform(-0.04, 0.04)
+        point = 0.5 - (min(reach) + max(reach)) / 2 + draw.uniform(-0.02, 0.02)
         crossing = _break(
             violation, t, border, point, before, after, np.random.default_rng([124, seed])
         )

@@ -88,16 +88,16 @@ class RollingBall:
         normal = np.array([side * np.sin(slope), np.cos(slope)])
         t = canvas.times
         run = GRAVITY * np.sin(slope) * t[-1] ** 2 / 2 * np.cos(slope)
-        start = r + 0.1 + draw.uniform(0.4, 0.6) * max(EXTENT - 2 * r - 0.2 - run, 0.0)
+        start = r + 0.1 + draw.uniform(0.47, 0.53) * max(EXTENT - 2 * r - 0.2 - run, 0.0)
         # Height of the incline at the middle of the view.
-        height = draw.uniform(3.1, 3.5)
+        height = draw.uniform(3.25, 3.35)
         x0 = start if side > 0 else EXTENT - start
         foot = np.array([x0, height + (EXTENT / 2 - x0) * side * np.tan(slope)])
         # The centre lies a radius above the surface; x0 is where the centre starts.
         origin = foot + np.array([0.0, r / np.cos(slope)])
         travelled, turned, shake = _break(violation, slope, r, t, seed)
         centre = origin + travelled[:, None] * downhill + shake
-        angle0 = draw.uniform(-0.25, 0.25)
+        angle0 = draw.uniform(-0.15, 0.15)
         angle = angle0 - side * turned
         ground = background(draw, canvas.size, 130, 200)
         x, y = pixel_centres(canvas.size, EXTENT)

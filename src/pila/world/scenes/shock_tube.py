@@ -93,9 +93,9 @@ class ShockTube:
         draw = np.random.default_rng([17, seed])
         words = {gap: choose(draw, options) for gap, options in WORDS.items()}
         thin = draw.uniform(*PRESSURES[words["burst"]])
-        fullness = draw.uniform(0.85, 1.0)
+        fullness = draw.uniform(0.9, 1.0)
         membrane = draw.uniform(0.41, 0.44) * EXTENT
-        height, half = draw.uniform(0.42, 0.58) * EXTENT, TUBES[words["tube"]]
+        height, half = draw.uniform(0.48, 0.52) * EXTENT, TUBES[words["tube"]]
         t = canvas.times
         clock, gain = _break(violation, t, seed)
         rows = _tube_rows(height, half, canvas.size)

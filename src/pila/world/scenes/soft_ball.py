@@ -25,7 +25,7 @@ SIZES = {"small": 1.2, "big": 1.6}
 """Radius [m]."""
 MATERIALS = {"jelly": (22.0, 0.66), "foam": (27.0, 0.45), "rubber": (34.0, 0.82)}
 """Contact frequency times radius [m/s], as a speed of sound, and restitution."""
-HEIGHTS = {"low down": (2.6, 3.4), "high up": (5.4, 6.6)}
+HEIGHTS = {"low down": (2.9, 3.1), "high up": (5.8, 6.2)}
 """Height of the ball's lowest point above the floor [m]."""
 
 TEMPLATES = (
@@ -87,7 +87,7 @@ class SoftBall:
         pace, restitution = MATERIALS[words["material"]]
         restitution *= draw.uniform(0.96, 1.04)
         drop = draw.uniform(*HEIGHTS[words["height"]])
-        x0 = draw.uniform(4.0, 8.0)
+        x0 = draw.uniform(5.7, 6.3)
         t = canvas.times
         room = background(draw, canvas.size, 90, 175)[None]
         paint(room, coverage(pixel_centres(canvas.size, EXTENT)[1] - FLOOR, EXTENT), (66, 64, 62))

@@ -15,9 +15,9 @@ from pila.world.scene import FRAME_RATE, Canvas, Clip
 EXTENT = 1.0
 """Side of the view [m]."""
 COLOURS = ("red", "green", "blue", "yellow", "purple")
-LENGTHS = {"short": (0.40, 0.46), "long": (0.60, 0.68)}
+LENGTHS = {"short": (0.42, 0.44), "long": (0.63, 0.66)}
 """Length of the bar, its round ends included [m], by the caption's word."""
-SPEEDS = {"slowly": (1.2, 2.0), "fast": (3.4, 4.8)}
+SPEEDS = {"slowly": (1.5, 1.7), "fast": (3.9, 4.2)}
 """Spin [rad/s] by the caption's word."""
 HALF_WIDTH = 0.07
 """[m]"""
@@ -80,8 +80,8 @@ class SpinningBar:
         sense = choose(draw, WORDS["sense"])
         metres = draw.uniform(*LENGTHS[length])
         spin = draw.uniform(*SPEEDS[speed]) * (1 if sense == "anticlockwise" else -1)
-        hub = EXTENT / 2 + draw.uniform(-0.06, 0.06, 2)
-        angle0 = draw.uniform(0, 2 * np.pi)
+        hub = EXTENT / 2 + draw.uniform(-0.02, 0.02, 2)
+        angle0 = draw.uniform(-0.15, 0.15)
         t = canvas.times
         centre, angle, scale = _break(violation, hub, spin * t, t, seed)
         angle = angle + angle0

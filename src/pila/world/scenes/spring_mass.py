@@ -27,9 +27,9 @@ TURNS = 4
 
 SIZES = {"small": (0.18, 0.50), "large": (0.24, 0.75)}
 """Side [m] and mass [kg] of the block by the caption's word."""
-STIFFNESS = {"soft": (21.0, 26.0), "stiff": (38.0, 48.0)}
+STIFFNESS = {"soft": (22.5, 24.5), "stiff": (41.0, 45.0)}
 """Stiffness of the spring [N/m]."""
-PULLS = {"a little": (0.06, 0.08), "far": (0.125, 0.16)}
+PULLS = {"a little": (0.065, 0.075), "far": (0.135, 0.15)}
 """Distance from balance at which the block is let go [m]."""
 MOST = 0.20
 """Largest amplitude that stays in view, for violated clips [m]."""
@@ -91,8 +91,8 @@ class SpringMass:
         side, mass = SIZES[words["size"]]
         stiffness = draw.uniform(*STIFFNESS[words["stiffness"]])
         amplitude = draw.uniform(*PULLS[words["pull"]])
-        decay = draw.uniform(0.15, 0.35)
-        x0 = draw.uniform(0.35, 0.85)
+        decay = draw.uniform(0.2, 0.3)
+        x0 = draw.uniform(0.57, 0.63)
         balance = NATURAL_LENGTH + mass * GRAVITY / stiffness
         omega = np.sqrt(stiffness / mass)
         t = canvas.times

@@ -92,8 +92,8 @@ class ThrownBall:
         t = canvas.times
         # Flights are centred in the view but for a little: what the caption does not say is small.
         drop = vy * t - GRAVITY * t**2 / 2
-        x0 = EXTENT / 2 - vx * t[-1] / 2 + draw.uniform(-0.3, 0.3)
-        y0 = EXTENT / 2 - (drop.min() + drop.max()) / 2 + draw.uniform(-0.2, 0.2)
+        x0 = EXTENT / 2 - vx * t[-1] / 2 + draw.uniform(-0.15, 0.15)
+        y0 = EXTENT / 2 - (drop.min() + drop.max()) / 2 + draw.uniform(-0.15, 0.15)
         position = np.stack([x0 + vx * t, y0 + drop], 1)
         radius = np.full(len(t), r)
         position, radius = _break(violation, position, radius, t, vx, seed)

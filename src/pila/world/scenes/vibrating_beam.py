@@ -118,9 +118,9 @@ class VibratingBeam:
         words = {word: choose(draw, options) for word, options in WORDS.items()}
         modulus, density = MATERIALS[words["material"]]
         length = draw.uniform(*LENGTHS[words["length"]])
-        amplitude = draw.uniform(0.09, 0.14)
-        decay = draw.uniform(0.15, 0.35)
-        y0 = draw.uniform(0.42, 0.58)
+        amplitude = draw.uniform(0.11, 0.12)
+        decay = draw.uniform(0.2, 0.3)
+        y0 = draw.uniform(0.48, 0.52)
         omega = first_frequency(modulus, density, THICKNESS, length)
         t = canvas.times
         image = np.repeat(background(draw, canvas.size, 90, 175)[None], len(t), 0)

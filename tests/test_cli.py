@@ -30,7 +30,10 @@ PROMPT = "a red ball falls"
         ),
         (["label"], "--parser --json PILA_LLM_MODEL PILA_LLM_BASE_URL PILA_LLM_API_KEY"),
         (["world"], "make show measure"),
-        (["world", "make"], "--scene --categories --clips --out --violations --seed --size --processes"),
+        (
+            ["world", "make"],
+            "--scene --categories --clips --out --violations --seed --size --processes",
+        ),
         (["world", "show"], "--out --scene --true-only --seed"),
         (["world", "measure"], "--scene --json"),
         (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),

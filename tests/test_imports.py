@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "pila"
 
 # Lower may not import higher. A new top-level module must be given its place here.
 RANK = {
-    **dict.fromkeys(("errors", "types", "flow", "video", "request", "provenance"), 0),
+    **dict.fromkeys(("errors", "types", "flow", "video", "request", "provenance", "workers"), 0),
     "physics": 1,
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
@@ -20,7 +20,7 @@ RANK = {
     **dict.fromkeys(("cli", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
-NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video"}}
+NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video", "workers"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -208,7 +208,9 @@ def run(args: Sequence[str]) -> int:
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pila").setLevel(
-        logging.INFO if isinstance(command, Train | WorldMake | ExperimentLaws | ExperimentMeasures) else logging.WARNING
+        logging.INFO
+        if isinstance(command, Train | WorldMake | ExperimentLaws | ExperimentMeasures)
+        else logging.WARNING
     )
     try:
         _COMMANDS[type(command)](command)

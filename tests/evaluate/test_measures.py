@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from pila.errors import InputError
-from pila.evaluate.measures import CONTROLS, TRUE, clip_of, markdown, run, tabulate
-from pila.world import SCENES, Canvas
-
-CANVAS = Canvas(size=64, num_frames=33)
+from pila.evaluate.measures import BLOCK, CONTROLS, TRUE, controls, markdown, run, tabulate
+from pila.world import SCENES, Canvas, simulate
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +22,7 @@ def test_a_run_in_pixels_is_complete_and_kept(tmp_path):
     assert entry["kinds"]["static"]["pixels"]["worst"][0] == 1.0
     assert json.loads((tmp_path / "measures.json").read_text())["scenes"] == first["scenes"]
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.json")}
-    assert len(stamps) == 1 + len(entry["kinds"])
+    assert len(stamps) == 1 + len(SCENES["thrown_ball"].violations)
     run(tmp_path, vae=None, scenes=["thrown_ball"], clips=3, size=64, processes=1)
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.json")}
     text = (tmp_path / "measures.md").read_text()
@@ -49,15 +47,24 @@ def test_areas_of_made_up_errors():
     assert "0.500" in markdown(table | {"clips": 2, "size": 64, "first_seed": 0, "commit": "abc"})
 
 
+def test_more_clips_keep_whole_blocks(tmp_path):
+    kept = tmp_path / "cache" / "measures"
+    run(tmp_path, vae=None, scenes=["gliding_puck"], clips=BLOCK, size=32, processes=1)
+    before = {p: p.stat().st_mtime_ns for p in kept.iterdir()}
+    more = run(tmp_path, vae=None, scenes=["gliding_puck"], clips=BLOCK + 1, size=32, processes=1)
+    assert more["clips"] == BLOCK + 1
+    assert {p: p.stat().st_mtime_ns for p in kept.iterdir() if p in before} == before
+    assert len(list(kept.iterdir())) == 2 * len(before)
+
+
 def test_controls_are_made_of_the_true_clip():
-    true = clip_of("thrown_ball", TRUE, 700_000, CANVAS)
-    assert np.array_equal(clip_of("thrown_ball", "reversed", 700_000, CANVAS), true[::-1])
-    half = clip_of("thrown_ball", "half-speed", 700_000, CANVAS)
-    assert np.array_equal(half[2], true[1])
-    assert len(half) == len(true)
-    static = clip_of("thrown_ball", "static", 700_000, CANVAS)
-    assert (static == true[0]).all()
-    assert not np.array_equal(clip_of("thrown_ball", "teleport", 700_000, CANVAS), true)
+    true = simulate("thrown_ball", 700_000, canvas=Canvas(size=64)).frames
+    made = controls(true)
+    assert tuple(made) == CONTROLS
+    assert np.array_equal(made["reversed"], true[::-1])
+    assert np.array_equal(made["half-speed"][2], true[1])
+    assert (made["static"] == true[0]).all()
+    assert all(clip.shape == true.shape for clip in made.values())
 
 
 def test_wrong_input_is_named(tmp_path):

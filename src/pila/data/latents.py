@@ -7,7 +7,6 @@ The folder's name carries the hash of the VAE's weights, so a retrained VAE star
 import hashlib
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pila.provenance import weights_hash
+from pila.video import written_whole
+from pila.workers import workers
 from pila.world.corpus import CorpusConfig, category_flags, make
 
 SHARD = 16
@@ -79,7 +80,7 @@ class LatentCache:
         missing = [s for s in range(len(self) // SHARD) if not self._path(s).exists()]
         if not missing:
             return
-        with ProcessPoolExecutor(processes, initializer=_one_thread) as pool:
+        with workers(processes, with_torch=True) as pool:
             jobs = ((self.vae_folder, self.world, s, self._path(s)) for s in missing)
             for _ in tqdm(pool.map(_encode, jobs), total=len(missing), unit="shard", disable=None):
                 pass
@@ -100,10 +101,6 @@ class LatentCache:
         return self._shards[shard]
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 _vaes: dict[Path, Any] = {}
 """The VAE of this process; loading it once a shard would cost more than some encodings."""
 
@@ -121,7 +118,6 @@ def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
     x = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 4, 1, 2, 3)
     z = vae.encode(x.float() / 127.5 - 1).latent_dist.mode()
     z = normalise(z, vae.config.latents_mean, vae.config.latents_std)
-    beside = path.with_suffix(f".{os.getpid()}.partial")
     captions = json.dumps([clip.caption for clip in clips])
-    save_file({"latents": z.half().contiguous()}, beside, metadata={"captions": captions})
-    beside.rename(path)
+    with written_whole(path) as part:
+        save_file({"latents": z.half().contiguous()}, part, metadata={"captions": captions})

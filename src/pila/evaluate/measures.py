@@ -24,22 +24,25 @@ from pila.provenance import commit, weights_hash
 from pila.video import written_whole
 from pila.world import SCENES, Canvas, measure, scene_named, simulate
 
-ROWS = 1
+ROWS = 2
 """Version of what a clip's row holds; files of another version are not read."""
 FIRST_SEED = 700_000
 """First seed of the clips; training starts at 1,000,000, figures of generators use 500,000 on."""
 TRUE = "true"
 CONTROLS = ("static", "reversed", "half-speed")
 """A true clip's first frame throughout; played backwards; each frame twice, its first half only."""
-ENOUGH = 0.95
+BLOCK = 20
+"""Clips of one job; more clips are more jobs, and those measured before are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Clips of one scene and kind (true, a control or a violation), measured twice."""
+    """Clips of one scene, true (then their controls too) or with one violation."""
 
     scene: str
-    kind: str
+    violation: str | None
+    first: int
+    """How many clips of this kind come before, in other jobs."""
     clips: int
     size: int
     vae: Path | None
@@ -74,13 +77,30 @@ def run(
         raise InputError(f"clips is {clips}; an area under a curve takes at least 2, better 200")
     for name in scenes:
         scene_named(name)
+    # Block by block through all scenes: what a stopped run leaves is even.
     jobs = [
-        Job(scene=scene, kind=kind, clips=clips, size=size, vae=vae)
+        Job(
+            scene=scene,
+            violation=violation,
+            first=first,
+            clips=min(BLOCK, clips - first),
+            size=size,
+            vae=vae,
+        )
+        for first in range(0, clips, BLOCK)
+        for scene in scenes
+        for violation in (None, *SCENES[scene].violations)
+    ]
+    made = rows_of(jobs, _measured, _key, name="measures", processes=processes)
+    rows: dict[tuple[str, str], Rows] = {
+        (scene, kind): []
         for scene in scenes
         for kind in (TRUE, *CONTROLS, *SCENES[scene].violations)
-    ]
-    rows = rows_of(jobs, _measured, _key, name="measures", processes=processes)
-    results = tabulate({(j.scene, j.kind): r for j, r in zip(jobs, rows, strict=True)})
+    }
+    for job, kept in zip(jobs, made, strict=True):
+        for row in kept:
+            rows[job.scene, row["kind"]].append(row)
+    results = tabulate(rows)
     results |= {"commit": commit(), "clips": clips, "size": size, "first_seed": FIRST_SEED}
     with written_whole(out / "measures.json") as part:
         part.write_text(json.dumps(results, indent=1))
@@ -89,17 +109,13 @@ def run(
     return results
 
 
-def clip_of(scene: str, kind: str, seed: int, canvas: Canvas) -> np.ndarray:
-    """Frames [t, h, w, 3] of one clip: true, a control made of the true clip, or a violation."""
-    violation = None if kind == TRUE or kind in CONTROLS else kind
-    frames = simulate(scene, seed, violation, canvas=canvas).frames
-    if kind == "static":
-        return np.repeat(frames[:1], len(frames), axis=0)
-    if kind == "reversed":
-        return frames[::-1].copy()
-    if kind == "half-speed":
-        return frames[np.arange(len(frames)) // 2]
-    return frames
+def controls(frames: np.ndarray) -> dict[str, np.ndarray]:
+    """The controls of a true clip [t, h, w, 3], by name."""
+    return {
+        "static": np.repeat(frames[:1], len(frames), axis=0),
+        "reversed": frames[::-1],
+        "half-speed": frames[np.arange(len(frames)) // 2],
+    }
 
 
 def tabulate(rows: Mapping[tuple[str, str], Rows]) -> dict[str, Any]:
@@ -172,20 +188,31 @@ _vaes: dict[Path, Any] = {}
 
 
 def _measured(job: Job) -> Rows:
-    """Law errors of a job's clips in pixels and, where a VAE is given, through it."""
+    """Law errors in pixels and, where a VAE is given, through it; controls follow their clip.
+
+    Through the VAE, controls are made of the decoded clip: it need not go through once more.
+    """
     canvas = Canvas(size=job.size)
-    clip_of(job.scene, job.kind, FIRST_SEED, canvas)  # compiled kernels are not timed
+    simulate(job.scene, FIRST_SEED, job.violation, canvas=canvas)  # compiled kernels are not timed
     rows: Rows = []
-    for seed in range(FIRST_SEED, FIRST_SEED + job.clips):
+    for seed in range(FIRST_SEED + job.first, FIRST_SEED + job.first + job.clips):
         start = time.perf_counter()
-        frames = clip_of(job.scene, job.kind, seed, canvas)
-        row: dict[str, Any] = {"seed": seed, "seconds": time.perf_counter() - start}
-        row["pixels"] = measure(job.scene, frames)
+        frames = simulate(job.scene, seed, job.violation, canvas=canvas).frames
+        seconds = time.perf_counter() - start
+        shown = {"pixels": _kinds(frames, job.violation)}
+        row: dict[str, Any] = {"seed": seed, "seconds": seconds}
         if job.vae is not None:
             (back,) = through_vae(_vae(job.vae), [frames])
-            row |= {"vae": measure(job.scene, back), "psnr": psnr(frames, back)}
-        rows.append(row)
+            shown["vae"] = _kinds(back, job.violation)
+            row["psnr"] = psnr(frames, back)
+        for kind in shown["pixels"]:
+            errors = {way: measure(job.scene, clips[kind]) for way, clips in shown.items()}
+            rows.append(row | {"kind": kind} | errors)
     return rows
+
+
+def _kinds(frames: np.ndarray, violation: str | None) -> dict[str, np.ndarray]:
+    return {violation: frames} if violation else {TRUE: frames} | controls(frames)
 
 
 def _vae(folder: Path) -> Any:
@@ -206,7 +233,8 @@ def _key(job: Job) -> list[Any]:
     return [
         ROWS,
         job.scene,
-        job.kind,
+        job.violation,
+        job.first,
         job.clips,
         job.size,
         source.hexdigest(),

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pila.data.latents import cache_root
 from pila.video import written_whole
+from pila.workers import workers
 
 Job = TypeVar("Job")
 Rows = list[dict[str, Any]]
@@ -39,7 +39,7 @@ def rows_of(
     if missing:
         from tqdm import tqdm
 
-        with ProcessPoolExecutor(min(processes, len(missing)), initializer=_one_thread) as pool:
+        with workers(min(processes, len(missing)), with_torch=True) as pool:
             for _ in tqdm(pool.map(_keep, missing), total=len(missing), unit="job", disable=None):
                 pass
     return [json.loads(path.read_text()) for path in paths]
@@ -54,9 +54,3 @@ def _keep(task: tuple[Callable[[Any], Rows], Any, Path]) -> None:
 
 def _digest(key: Any) -> str:
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

@@ -35,10 +35,7 @@ def embedded_generator() -> TrainConfig:
     return TrainConfig(
         task="generator",
         world=WORLD,
-        # A first look at step 3,300 showed balls of the right kind that did not keep together from
-        # frame to frame; frames with noise levels of their own were added where the run stood.
-        generator=GeneratorConfig(frame_noise_from=4700),
-        optim=OptimConfig(lr=1.5e-3, steps=8000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
+        optim=OptimConfig(lr=1.5e-3, steps=16_000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
     )
 
 

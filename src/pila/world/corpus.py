@@ -1,7 +1,6 @@
 """Clips of the simulated world as training reads them: by index, the same on every machine."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.workers import workers
 from pila.world.registry import SCENES, scene_named, simulate
 from pila.world.scene import SIZE, Canvas, Clip
 
@@ -98,5 +98,5 @@ def _frames(item: Item, canvas: Canvas) -> np.ndarray:
 def frames_of(world: CorpusConfig, count: int) -> Iterator[np.ndarray]:
     """Frames of the first `count` clips, in order, simulated in `PROCESSES` processes."""
     items = [world.item(i) for i in range(min(count, world.clips))]
-    with ProcessPoolExecutor(PROCESSES) as pool:
+    with workers(PROCESSES) as pool:
         yield from pool.map(partial(_frames, canvas=world.canvas), items, chunksize=16)

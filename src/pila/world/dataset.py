@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.video import write_lossless, written_whole
+from pila.workers import workers
 from pila.world.corpus import PROCESSES, Item, item_at, make
 from pila.world.registry import SCENES, scene_named
 from pila.world.scene import FRAME_RATE, SIZE, Canvas
@@ -83,7 +83,7 @@ def make_clips(
     ]
     from tqdm import tqdm
 
-    with ProcessPoolExecutor(min(processes, max(1, len(missing)))) as pool:
+    with workers(min(processes, max(1, len(missing)))) as pool:
         for _ in tqdm(pool.map(_write, missing), total=len(missing), unit="clip", disable=None):
             pass
     records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]

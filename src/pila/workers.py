@@ -1,0 +1,34 @@
+"""Processes for independent jobs, which end when the one that started them does."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection, parent_process
+from threading import Thread
+
+
+def workers(count: int, *, with_torch: bool = False) -> ProcessPoolExecutor:
+    """A pool of that many processes, each of one thread.
+
+    The standard pool leaves its processes waiting for ever where their parent is killed; these
+    end with it, so that the same command can start again at once.
+
+    Args:
+        count: processes.
+        with_torch: hold PyTorch to one thread in each, too.
+    """
+    return ProcessPoolExecutor(count, initializer=_begin, initargs=(with_torch,))
+
+
+def _begin(with_torch: bool) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
+    if with_torch:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

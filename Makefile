@@ -22,8 +22,9 @@ demo: $(PILA)  ## a prompt to two clips, frozen and corrected, and both beside e
 strip: demo  ## the README's picture, from the demo's own clips
 	cp $(OUT)/explain/strip.png docs/strip.png
 
-docs: $(PILA)  ## the pages and the README's table that derive from the relations
+docs: $(PILA)  ## the pages and the table that derive from relations and scenes
 	.venv/bin/python -m pila.physics.catalogue
+	.venv/bin/python -m pila.world.catalogue
 
 smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 	$(PILA) generate "$(PROMPT)" --compare --explain out/smoke/explain --output out/smoke/pila.mp4 --steps 3 --json

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from pila.errors import InputError
-from pila.evaluate.measures import BLOCK, CONTROLS, TRUE, controls, markdown, run, tabulate
+from pila.evaluate.measures import (
+    BLOCK,
+    CONTROLS,
+    TRUE,
+    controls,
+    markdown,
+    run,
+    tabulate,
+    tolerances,
+)
 from pila.world import SCENES, Canvas, simulate
 
 
@@ -73,3 +82,13 @@ def test_wrong_input_is_named(tmp_path):
     with pytest.raises(InputError, match="did you mean 'hot_spot'"):
         run(tmp_path / "out", vae=None, scenes=["hot_spo"], clips=5, size=64)
     assert not (tmp_path / "out").exists()
+
+
+def test_tolerances_let_95_percent_of_true_clips_pass_all_laws():
+    laws = SCENES["thrown_ball"].laws
+    draw = np.random.default_rng(0)
+    errors = draw.exponential(0.1, (1000, len(laws)))
+    rows = [{"pixels": dict(zip(laws, e, strict=True))} for e in errors]
+    most = np.array(list(tolerances(rows, "thrown_ball", "pixels").values()))
+    assert (errors <= most).all(1).mean() == pytest.approx(0.95, abs=0.002)
+    assert (errors <= most).mean(0) == pytest.approx(0.983, abs=0.01)  # all laws alike

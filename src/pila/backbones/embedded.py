@@ -84,6 +84,8 @@ def load_pipeline(
 
     import torch
 
+    from pila.backbones.vae import skip_past_taps
+
     if dtype is None:
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     if adapter_class is not None:
@@ -96,6 +98,7 @@ def load_pipeline(
         dtype={"default": dtype, "vae": torch.float32},
         use_safetensors=True,
     )
+    skip_past_taps(pipeline.vae)
     _place(pipeline, place, offload)
     return pipeline
 

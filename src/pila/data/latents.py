@@ -107,11 +107,11 @@ _vaes: dict[Path, Any] = {}
 
 @torch.no_grad()
 def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
-    from diffusers import AutoencoderKLWan
+    from pila.backbones.vae import load_vae
 
     folder, world, shard, path = job
     if folder not in _vaes:
-        _vaes[folder] = AutoencoderKLWan.from_pretrained(folder).eval()
+        _vaes[folder] = load_vae(folder)
     vae = _vaes[folder]
     indices = range(shard * SHARD, (shard + 1) * SHARD)
     clips = [make(world.item(i), world.canvas) for i in indices]

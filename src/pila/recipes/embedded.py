@@ -16,7 +16,7 @@ def embedded_vae() -> TrainConfig:
         world=WORLD,
         # No averaging: the encoder stops before the decoder does, and must stay as it was.
         optim=OptimConfig(
-            lr=2.5e-3, steps=3400, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
+            lr=2.5e-3, steps=6500, batch=6, warmup=100, clip=0.5, ema=0.0, final_lr=0.02
         ),
     )
 
@@ -26,7 +26,7 @@ def embedded_text() -> TrainConfig:
     return TrainConfig(
         task="text",
         world=WORLD,
-        optim=OptimConfig(lr=2e-3, steps=2500, batch=96, warmup=50, ema=0.0),
+        optim=OptimConfig(lr=2e-3, steps=5000, batch=96, warmup=50, ema=0.0),
     )
 
 

@@ -33,15 +33,15 @@ class OptimConfig:
 class VaeConfig:
     """The embedded AutoencoderKLWan: patch 2, 8x in space, 4x in time, 16 channels."""
 
-    base_dim: int = 12
-    decoder_base_dim: int = 16
+    base_dim: int = 16
+    decoder_base_dim: int = 24
     crop: int = 32
     frames: int = 9
     kl: float = 1e-5
     image_steps: int = 1500
     """First steps on single frames, `image_batch` at once; video goes on from there."""
     image_batch: int = 24
-    encoder_steps: int = 2700
+    encoder_steps: int = 5200
     """The encoder is frozen after this step, so that latents can be cached while the decoder
     goes on learning."""
     object_share: float = 0.8

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor
 
+from pila.backbones.vae import skip_past_taps
 from pila.train.config import TrainConfig, VaeConfig
 from pila.world.corpus import frames_of
 
@@ -22,7 +24,7 @@ def build_vae(config: VaeConfig) -> AutoencoderKLWan:
     """An untrained embedded VAE: pixels packed 2 x 2 and blocks with shortcuts, as Wan 2.2's own.
 
     Its block convolutions look at the present frame only: their past taps are zero and stay so
-    (`hold_past_taps`). Trained on nine frames with all taps, a first VAE drifted into colours
+    (`skip_past_taps`). Trained on nine frames with all taps, a first VAE drifted into colours
     after the ninth frame (experiments/LOG.md); with these only the time-resampling layers mix
     frames, over a few of them, so that short crops teach all that long clips need.
     """
@@ -45,27 +47,14 @@ def build_vae(config: VaeConfig) -> AutoencoderKLWan:
     )
     with torch.no_grad():
         for module in vae.modules():
-            if isinstance(module, torch.nn.Conv3d):
+            if isinstance(module, WanCausalConv3d):
                 module.weight[:, :, :-1] = 0  # an image VAE at first: every frame alike
         # At diffusers' start the posterior's spread is about 1 and hides the means: learning then
         # waits for the encoder's gain to grow. A narrow start skips that.
         vae.quant_conv.weight[16:] *= 0.1
         vae.quant_conv.bias[16:] = -5.0  # pyright: ignore[reportOptionalSubscript]
-    hold_past_taps(vae)
+    skip_past_taps(vae)
     return vae
-
-
-def hold_past_taps(vae: AutoencoderKLWan) -> None:
-    """Pass no gradient to the past taps of any convolution but those that resample time."""
-    for name, module in vae.named_modules():
-        if isinstance(module, torch.nn.Conv3d) and "time_conv" not in name:
-            module.weight.register_hook(_present_only)
-
-
-def _present_only(gradient: Tensor) -> Tensor:
-    kept = torch.zeros_like(gradient)
-    kept[:, :, -1] = gradient[:, :, -1]
-    return kept
 
 
 class VaeTask:

@@ -21,7 +21,7 @@ def config(**couple):
     return replace(
         recipe,
         optim=replace(recipe.optim, steps=3, batch=2, warmup=1),
-        world=replace(recipe.world, clips=16),
+        world=replace(recipe.world, clips=16, scenes=("thrown_ball", "ball_collision", "hot_spot")),
         couple=replace(recipe.couple, **couple),
     )
 

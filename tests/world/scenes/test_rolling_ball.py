@@ -77,7 +77,8 @@ def test_the_true_motion_is_rigid_and_its_rate_is_the_impulse():
 
     def norms(pieces):
         first = pieces[0][0, :, 1:-1][:, held]
-        return float(sum(pieces)[0, :, 1:-1][:, held].norm() / first.norm())
+        total = torch.stack(list(pieces)).sum(0)
+        return float(total[0, :, 1:-1][:, held].norm() / first.norm())
 
     k = Coefficients()
     stretch = torch.tensor([1.2, 1.0], dtype=torch.float64)[:, None, None, None]

@@ -66,7 +66,7 @@ def test_displacement_changes_at_the_velocity_about_the_middle_frame():
     (w dt)^2 / 6 at the middle frame."""
     one = next(c for c in map(clip, range(20)) if c.parameters["speed"] == "slowly")
     around = one.masks[Slot.VELOCITY][0, 15:18] > 0.99
-    held = torch.from_numpy(around.all(0)[::-1].copy())
+    held = torch.from_numpy(np.flipud(around.all(0)).copy())
 
     def misfit(factor):
         rate, minus = kinematic_consistency(

@@ -76,7 +76,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     config = small()
     task = build_task(config)
-    task.loss = lambda step, rng: (torch.tensor(float("nan")), {})
+    task.loss = lambda draws: (torch.tensor(float("nan")), {})
     with pytest.raises(FloatingPointError, match="at step 0 of text"):
         fit(task, config, tmp_path, progress=False)
 

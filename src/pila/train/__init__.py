@@ -2,7 +2,6 @@
 
 import json as json_module
 import logging
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -50,13 +49,15 @@ def run(
         # The configuration is this call's result and goes to the user as it is, not to a log.
         print(json_module.dumps(asdict(config), indent=None if json else 2))  # noqa: T201
         return None
-    from torch import distributed
-
-    from pila.train.loop import fit
+    from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 
-    # Under torchrun every process trains on its share of the batch.
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("gloo")
-    task = build_task(config)
-    return fit(task, config, output, max_steps=max_steps, checkpoint_every=checkpoint_every)
+    accelerator = make_accelerator(config.optim)
+    return fit(
+        build_task(config),
+        config,
+        output,
+        accelerator=accelerator,
+        max_steps=max_steps,
+        checkpoint_every=checkpoint_every,
+    )

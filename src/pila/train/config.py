@@ -1,6 +1,7 @@
 """Training configuration: frozen dataclasses that a recipe fills in completely."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pila.errors import InputError
 from pila.world.corpus import CorpusConfig
@@ -20,11 +21,18 @@ class OptimConfig:
     """Decay of the averaged weights that are exported; 0 exports the last ones."""
     steps: int = 1000
     batch: int = 16
+    """Samples of a step, over all processes and micro-batches."""
+    micro_batch: int | None = None
+    """Samples in one forward of one process; the rest of its share is accumulated. None: all."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Of the forward pass; weights and averages stay in float32."""
 
     def __post_init__(self) -> None:
         for name, low in (("lr", 0), ("steps", 0), ("batch", 0), ("clip", 0)):
             if not getattr(self, name) > low:
                 raise InputError(f"optim.{name} is {getattr(self, name)}; it must be over {low}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise InputError(f"optim.micro_batch is {self.micro_batch}; it must be at least 1")
         if not 0 <= self.ema < 1:
             raise InputError(f"optim.ema is {self.ema}; it must be in [0, 1)")
 
@@ -39,8 +47,8 @@ class VaeConfig:
     frames: int = 9
     kl: float = 1e-5
     image_steps: int = 1500
-    """First steps on single frames, `image_batch` at once; video goes on from there."""
-    image_batch: int = 24
+    """First steps on single frames, `images_each` for each sample; video goes on from there."""
+    images_each: int = 4
     encoder_steps: int = 5200
     """The encoder is frozen after this step, so that latents can be cached while the decoder
     goes on learning."""

@@ -24,6 +24,7 @@ from pila.flow import clean_estimate, noised, velocity_target
 from pila.physics import Calculus, Coefficients, read_fields, recipe, residual_loss
 from pila.physics.bank import Category, Slot
 from pila.train.config import TrainConfig
+from pila.train.draws import Draws
 from pila.train.generator import CaptionEncoder, draw_batch, noise_levels
 from pila.train.masks import blended, bootstrap_mask, physical_mask
 
@@ -73,21 +74,21 @@ class CoupleTask:
         scale = self.config.couple.encoder_lr_scale
         return [{"params": rest}, {"params": encoder, "lr_scale": scale}]
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.
 
         Returns:
             The loss [], and the flow errors with and without correction, RMS of dv over v, and
             each residual term by name.
         """
-        couple = self.config.couple
+        couple, step, rng = self.config.couple, draws.step, draws.shared()
         if couple.kind == "pila":
             self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
         x_0, text, flags = draw_batch(
-            self.cache, self.captions, self.config, rng, plausible_only=couple.plausible_only
+            self.cache, self.captions, self.config, draws, rng, plausible_only=couple.plausible_only
         )
-        sigma = noise_levels(len(x_0), self.config.generator.shift, rng)
-        noise = torch.randn(x_0.shape, generator=rng)
+        sigma = draws.take(noise_levels(draws.batch, self.config.generator.shift, rng))
+        noise = draws.normal(tuple(x_0.shape[1:]))
         x_t = noised(x_0, noise, sigma)
         target = velocity_target(x_0, noise)
         with torch.no_grad():
@@ -115,6 +116,9 @@ class CoupleTask:
             metrics |= {"residual": residual.item(), "routed_label_weight": routed}
             metrics |= spread | report
         return total, metrics
+
+    def validate(self) -> None:
+        """None yet."""
 
     def residual(
         self, out: AdapterOutput, x0_hat: Tensor, flags: Tensor, step: int

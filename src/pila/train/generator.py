@@ -21,7 +21,7 @@ from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
-from pila.train.loop import num_processes
+from pila.train.draws import Draws
 from pila.train.text import MAX_TOKENS, tokenise, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
@@ -120,11 +120,12 @@ class GeneratorTask:
         vectors = [p for p in self.module.parameters() if p.ndim < 2]
         return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
-        x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
-        levels = self.frame_levels(len(x_0), x_0.shape[2], step, rng)
-        noise = torch.randn(x_0.shape, generator=rng)
+        rng = draws.shared()
+        x_0, text, _ = draw_batch(self.cache, self.captions, self.config, draws, rng)
+        levels = draws.take(self.frame_levels(draws.batch, x_0.shape[2], draws.step, rng))
+        noise = draws.normal(tuple(x_0.shape[1:]))
         x_t = noised(x_0, noise, levels)
         v = self.module(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
@@ -174,6 +175,9 @@ class GeneratorTask:
         tokens = (x_0.shape[3] // patch) * (x_0.shape[4] // patch)
         return (levels * 1000).repeat_interleave(tokens, dim=1)
 
+    def validate(self) -> None:
+        """None: what a generator is judged by are its clips."""
+
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""
         beside, final = folder / ".model.partial", folder / "model"
@@ -207,24 +211,26 @@ def draw_batch(
     cache: LatentCache,
     captions: CaptionEncoder,
     config: TrainConfig,
+    draws: Draws,
     rng: torch.Generator,
     *,
     plausible_only: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8]."""
+    """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8].
+
+    The drawn rows of a batch that `rng` draws as a whole, the same in every process.
+    """
     indices: list[int] = []
-    while len(indices) < config.optim.batch // num_processes():
+    while len(indices) < draws.batch:
         (index,) = torch.randint(0, len(cache), (1,), generator=rng).tolist()
         if not plausible_only or cache.plausible(index):
             indices.append(index)
-    x_0, texts, flags = cache.batch(indices)
-    draw = np.random.default_rng(indices)
+    dropped = torch.rand(draws.batch, generator=rng) < config.generator.drop_text
+    mine = [indices[row] for row in draws.rows]
+    x_0, texts, flags = cache.batch(mine)
+    draw = np.random.default_rng(mine)
     said = [
         "" if drop else vary(text, draw)
-        for text, drop in zip(
-            texts,
-            torch.rand(len(texts), generator=rng) < config.generator.drop_text,
-            strict=True,
-        )
+        for text, drop in zip(texts, draws.take(dropped), strict=True)
     ]
     return x_0, captions(said), flags

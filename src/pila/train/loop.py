@@ -1,7 +1,7 @@
 """The training loop: steps, schedule, averaged weights, checkpoints, metrics; nothing else.
 
-A step's random numbers come from (seed, step, process) alone, so that a resumed run repeats a
-straight one bit for bit and a checkpoint holds no generator states.
+Processes, precision and accumulation are accelerate's; what a step draws comes from `Draws`, so
+that a resumed run repeats a straight one bit for bit and a checkpoint holds no generator states.
 """
 
 import json
@@ -12,15 +12,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, distributed, nn
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
 
 from pila.errors import InputError
 from pila.provenance import commit
 from pila.train import checkpoint
 from pila.train.config import OptimConfig, TrainConfig
+from pila.train.draws import Draws, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,12 @@ class Task(Protocol):
         """AdamW parameter groups; one may carry `lr_scale`."""
         ...
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
-        """The loss [] of one batch, and figures for the log; randomness comes from `rng` alone."""
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+        """The mean loss [] of the drawn rows, and figures for the log."""
+        ...
+
+    def validate(self) -> float | None:
+        """A loss on clips that are never trained on: the best checkpoint is kept by it; or None."""
         ...
 
     def export(self, folder: Path) -> Path:
@@ -46,11 +53,47 @@ class Task(Protocol):
         ...
 
 
+class Step(nn.Module):
+    """A task's loss as a forward pass, which is what DDP and DeepSpeed wrap."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.module = task.module
+        self._loss = task.loss
+
+    def forward(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+        """As `Task.loss`."""
+        return self._loss(draws)
+
+
+def make_accelerator(optim: OptimConfig) -> Accelerator:
+    """Devices, processes and precision of a run, from the launcher's environment and the config.
+
+    Raises:
+        InputError: a batch that the processes and micro-batches cannot share evenly.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = optim.micro_batch or optim.batch // processes
+    if optim.batch % (processes * micro):
+        raise InputError(
+            f"optim.batch is {optim.batch}; it must be a multiple of {processes} processes x "
+            f"{micro} samples in a forward (optim.micro_batch)"
+        )
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=optim.precision,
+        gradient_accumulation_steps=optim.batch // (processes * micro),
+        # A micro-batch need not reach every expert.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
 def fit(
     task: Task,
     config: TrainConfig,
     output: Path,
     *,
+    accelerator: Accelerator | None = None,
     max_steps: int | None = None,
     checkpoint_every: int = 500,
     progress: bool = True,
@@ -61,6 +104,7 @@ def fit(
         task: what is trained.
         config: the run; saved as `config.json`.
         output: the run's folder.
+        accelerator: from `make_accelerator`, which makes one unless it is given.
         max_steps: stop (with a checkpoint) after this step; the schedule stays the recipe's.
         checkpoint_every: steps between checkpoints.
         progress: one progress bar on a terminal.
@@ -73,53 +117,66 @@ def fit(
         FloatingPointError: a loss that is not finite, with the step.
     """
     optim = config.optim
-    if optim.batch % num_processes():
-        raise InputError(
-            f"optim.batch is {optim.batch}; it must be a multiple of the {num_processes()} "
-            "processes"
-        )
+    accelerator = accelerator or make_accelerator(optim)
     groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
-    optimizer = torch.optim.AdamW(
+    optimizer: Any = torch.optim.AdamW(
         groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
     )
-    trained = dict(task.module.named_parameters())
-    average = {name: p.detach().clone() for name, p in trained.items()}
-    start = _resume(output, config, task.module, optimizer, average)
-    first = rank() == 0
+    module = task.module
+    start, kept = _resume(output, config, module, optimizer, accelerator)
+    forward, optimizer = accelerator.prepare(Step(task), optimizer)
+    trained = dict(module.named_parameters())
+    average = {
+        name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
+        for name, p in trained.items()
+    }
+    first = accelerator.is_main_process
     if first:
         _begin(output, config)
     last = min(optim.steps, max_steps or optim.steps)
+    processes = accelerator.num_processes
+    micro = optim.batch // (processes * accelerator.gradient_accumulation_steps)
     metrics_path = output / "metrics.jsonl" if first else Path(os.devnull)
     with metrics_path.open("a") as metrics_file, _bar(start, last, progress and first) as bar:
         for step in range(start, last):
-            draw = (config.seed * 1_000_003 + step) * num_processes() + rank()
-            rng = torch.Generator().manual_seed(draw)
             for group in optimizer.param_groups:
                 group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
-            loss, metrics = task.loss(step, rng)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss.item()} at step {step} of {config.task} "
-                    f"({dict(metrics)}); the last checkpoint is kept in {output / 'checkpoints'}"
-                )
-            task.module.zero_grad(set_to_none=True)
-            loss.backward()
-            average_gradients(task.module)
-            norm = nn.utils.clip_grad_norm_(task.module.parameters(), optim.clip)
-            optimizer.step()
+            parts = rows_of(
+                config.seed,
+                step,
+                optim.batch,
+                process=accelerator.process_index,
+                processes=processes,
+                micro=micro,
+            )
+            losses, figures = [], []
+            for draws in parts:
+                with accelerator.accumulate(forward):
+                    loss, metrics = forward(draws)
+                    _check_finite(loss, metrics, config, draws, output)
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients:
+                        norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                losses.append(loss.detach())
+                figures.append(metrics)
             if optim.ema:
                 # A short memory at first: an average of the random start is of no use.
                 decay = min(optim.ema, (1 + step) / (10 + step))
                 for name, p in trained.items():
                     average[name].lerp_(p.detach(), 1 - decay)
             if step % 20 == 0 or step == last - 1:
-                row = {"step": step, "loss": loss.item(), "grad_norm": norm.item(), **metrics}
+                total = accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+                row = {"step": step, "loss": total, "grad_norm": float(norm), **_mean(figures)}
                 metrics_file.write(json.dumps(row) + "\n")
                 metrics_file.flush()
-                bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+                bar.set_postfix(loss=f"{total:.4f}", refresh=False)
             bar.update()
-            if first and ((step + 1) % checkpoint_every == 0 or step == last - 1):
-                _checkpoint(output, config, task.module, optimizer, average, step + 1)
+            if (step + 1) % checkpoint_every == 0 or step == last - 1:
+                if first:
+                    _checkpoint(output, config, task, optimizer, average, step + 1, processes)
+                accelerator.wait_for_everyone()
     if last < optim.steps or not first:
         return None
     if optim.ema:
@@ -129,30 +186,24 @@ def fit(
     return task.export(output)
 
 
-def average_gradients(module: nn.Module) -> None:
-    """Replace each gradient by its mean over processes, in one message; alone, do nothing."""
-    if num_processes() == 1:
-        return
-    # A part that no sample of this process reached has its share of the mean all the same.
-    for p in module.parameters():
-        if p.requires_grad and p.grad is None:
-            p.grad = torch.zeros_like(p)
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    distributed.all_reduce(flat)
-    flat /= num_processes()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+def _check_finite(
+    loss: Tensor, metrics: Mapping[str, float], config: TrainConfig, draws: Draws, output: Path
+) -> None:
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at step {draws.step} of {config.task}, samples "
+            f"{draws.rows.start} to {draws.rows.stop - 1} ({dict(metrics)}); the last checkpoint "
+            f"is kept in {output / 'checkpoints'}"
+        )
 
 
-def num_processes() -> int:
-    """How many processes train together (torchrun's world size)."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this one is; rank 0 alone writes."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+def _mean(figures: list[Mapping[str, float]]) -> dict[str, float]:
+    """Figures averaged over the micro-batches that have them."""
+    names = dict.fromkeys(name for one in figures for name in one)
+    return {
+        name: sum(one[name] for one in figures if name in one) / sum(name in one for one in figures)
+        for name in names
+    }
 
 
 def schedule(step: int, optim: OptimConfig) -> float:
@@ -171,15 +222,20 @@ def _begin(output: Path, config: TrainConfig) -> None:
 def _checkpoint(
     output: Path,
     config: TrainConfig,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    task: Task,
+    optimizer: Any,
     average: dict[str, Tensor],
     step: int,
+    processes: int,
 ) -> None:
-    tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
+    tensors = {f"model.{k}": v for k, v in task.module.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
     tensors |= checkpoint.pack_optimizer(optimizer)
-    record = {"config": json.loads(json.dumps(asdict(config)))}
+    record = {
+        "config": json.loads(json.dumps(asdict(config))),
+        "processes": processes,
+        "validation": task.validate(),
+    }
     checkpoint.save(output / "checkpoints", step, tensors, record)
 
 
@@ -188,11 +244,12 @@ def _resume(
     config: TrainConfig,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-) -> int:
+    accelerator: Accelerator,
+) -> tuple[int, dict[str, Tensor]]:
+    """The step to go on from and the checkpoint's tensors; 0 and none without a checkpoint."""
     found = checkpoint.latest(output / "checkpoints")
     if found is None:
-        return 0
+        return 0, {}
     tensors, record = found
     mine = json.loads(json.dumps(asdict(config)))
     if record["config"] != mine:
@@ -204,11 +261,17 @@ def _resume(
     module.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
-    for name in average:
-        average[name] = tensors[f"average.{name}"]
     checkpoint.unpack_optimizer(optimizer, tensors)
     log.info("resuming %s at step %d", output, record["step"])
-    return record["step"]
+    if record["processes"] != accelerator.num_processes:
+        log.warning(
+            "%s was trained by %d processes and goes on with %d: samples and noise stay the same, "
+            "sums round differently, so that weights are not bit for bit those of a straight run",
+            output,
+            record["processes"],
+            accelerator.num_processes,
+        )
+    return record["step"], tensors
 
 
 def _bar(start: int, last: int, progress: bool):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from pila.train.config import TextConfig, TrainConfig
+from pila.train.draws import Draws
 from pila.world import SCENES
 from pila.world.captions import write_caption
 from pila.world.scene import Scene
@@ -111,9 +112,9 @@ class TextTask:
         """One group: encoder and classifiers."""
         return [{"params": self.module.parameters()}]
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Mean cross-entropy [] over all that is asked; no further figures."""
-        captions, answers = self.sample(rng, self.config.optim.batch, held_out=False)
+        captions, answers = self.sample(draws.own(), len(draws.rows), held_out=False)
         predicted = self._read(captions)
         losses = [
             nn.functional.cross_entropy(predicted[name], answer, ignore_index=-1, reduction="sum")
@@ -121,6 +122,9 @@ class TextTask:
         ]
         asked = sum(int((answer >= 0).sum()) for answer in answers.values())
         return torch.stack(losses).sum() / asked, {}
+
+    def validate(self) -> None:
+        """None: accuracies on held-out templates are told at the end, and none are tuned on."""
 
     def accuracy(self, *, held_out: bool, count: int = 600) -> dict[str, float]:
         """Share of right answers per attribute, on templates trained on or held out."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pila.backbones.vae import skip_past_taps
 from pila.train.config import TrainConfig, VaeConfig
+from pila.train.draws import Draws
 from pila.world.corpus import frames_of
 
 POOL = 900
@@ -71,12 +72,13 @@ class VaeTask:
         """One group: the whole VAE."""
         return [{"params": self.module.parameters()}]
 
-    def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Weighted absolute error plus the small divergence [], with PSNR [dB] and divergence."""
-        learning = step < self.config.vae.encoder_steps
+        rng = draws.own()
+        learning = draws.step < self.config.vae.encoder_steps
         self.module.encoder.requires_grad_(learning)
         self.module.quant_conv.requires_grad_(learning)
-        x = self._crops(step, rng)
+        x = self._crops(draws, rng)
         with torch.set_grad_enabled(learning):
             posterior = self.module.encode(x).latent_dist
         out = self.module.decode(posterior.sample(rng)).sample
@@ -88,12 +90,12 @@ class VaeTask:
         psnr = -10 * torch.log10(((out - x) / 2).square().mean())
         return fit + self.config.vae.kl * kl, {"psnr": psnr.item(), "kl": kl.item()}
 
-    def _crops(self, step: int, rng: torch.Generator) -> Tensor:
+    def _crops(self, draws: Draws, rng: torch.Generator) -> Tensor:
         """Random crops in [-1, 1], [b, 3, t, crop, crop]; single frames at first."""
         vae, (n, t, *_) = self.config.vae, self.pool.shape
-        images = step < vae.image_steps
+        images = draws.step < vae.image_steps
         frames = 1 if images else vae.frames
-        count = vae.image_batch if images else self.config.optim.batch
+        count = len(draws.rows) * (vae.images_each if images else 1)
 
         def draw(high: int, count: int = 1) -> list[int]:
             return torch.randint(0, high, (count,), generator=rng).tolist()
@@ -118,6 +120,9 @@ class VaeTask:
                 corner = coloured[int(pick * len(coloured))] - shift
         y, x = np.clip(corner, 0, room).astype(int).tolist()
         return y, x
+
+    def validate(self) -> None:
+        """None: the last VAE is the one to keep, since latents are cached with its encoder."""
 
     @torch.no_grad()
     def export(self, folder: Path) -> Path:

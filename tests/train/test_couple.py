@@ -7,7 +7,8 @@ import torch
 
 from pila.recipes import RECIPES
 from pila.train.config import CoupleConfig
-from pila.train.couple import CoupleTask, module_hash, ramp
+from pila.train.couple import CoupleTask, ramp
+from pila.train.frozen import module_hash
 from pila.train.loop import fit
 
 
@@ -30,10 +31,10 @@ def test_the_backbone_rests_and_every_part_of_the_adapter_moves(tmp_path):
     chosen = config(residual_weight=0.1, residual_warmup=0, condition_warmup=0)
     task = CoupleTask(chosen)
     start = {k: v.clone() for k, v in task.module.state_dict().items()}
-    frozen = module_hash(task.transformer)
+    frozen = task.frozen.hash()
     folder = fit(task, chosen, tmp_path, progress=False)
-    assert module_hash(task.transformer) == frozen
-    assert all(p.grad is None for p in task.transformer.parameters())
+    assert task.frozen.hash() == frozen
+    assert all(p.grad is None for part in task.frozen.parts for p in part.parameters())
     moved = {k.split(".")[0] for k, v in task.module.state_dict().items() if not v.equal(start[k])}
     assert {"encoder", "fields", "router", "experts", "decoder", "condition"} <= moved
     assert folder is not None

@@ -1,10 +1,17 @@
-"""Named runs: a recipe is a function that returns a complete TrainConfig."""
+"""Named runs: a recipe is a function that returns a whole TrainConfig, or several in a row."""
 
 from collections.abc import Callable
 
-from pila.recipes import embedded
-from pila.train.config import TrainConfig
+from pila.recipes import ablations, embedded, wan
+from pila.train.config import Stages, TrainConfig
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    function.__name__.replace("_", "-"): function for function in embedded.RECIPES
-}
+
+def _name(function: Callable) -> str:
+    return function.__name__.replace("_", "-")
+
+
+RECIPES: dict[str, Callable[[], TrainConfig | Stages]] = (
+    {_name(function): function for function in embedded.RECIPES}
+    | {f"ablation-{_name(function)}": function for function in ablations.ABLATIONS}
+    | wan.RECIPES
+)

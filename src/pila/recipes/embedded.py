@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pila.train.config import CoupleConfig, GeneratorConfig, OptimConfig, TrainConfig
+from pila.train.config import CoupleConfig, GeneratorConfig, OptimConfig, Stages, TrainConfig
 from pila.world.corpus import CorpusConfig
 
 WORLD = CorpusConfig(size=96)
@@ -49,6 +49,24 @@ def embedded_large() -> TrainConfig:
     )
 
 
+def embedded_observe() -> TrainConfig:
+    """Stage A on the embedded generator: u follows optical flow."""
+    return TrainConfig(
+        task="observe",
+        world=WORLD,
+        optim=OptimConfig(lr=2e-3, steps=900, batch=8, warmup=20, clip=0.5, ema=0.99),
+    )
+
+
+def embedded_recover() -> TrainConfig:
+    """Stage B on the embedded generator: the slots beside u wake one after another."""
+    return TrainConfig(
+        task="recover",
+        world=WORLD,
+        optim=OptimConfig(lr=2e-3, steps=600, batch=8, warmup=20, clip=0.5, ema=0.99),
+    )
+
+
 def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
@@ -70,11 +88,39 @@ def embedded_couple_mix() -> TrainConfig:
     return replace(embedded_couple(), couple=CoupleConfig(plausible_only=False))
 
 
+def embedded() -> Stages:
+    """All three stages in a row."""
+    couple = embedded_couple()
+    # The encoder was taught to see motion: it rests at first and then learns more slowly (App. B).
+    taught = replace(couple.couple, encoder_freeze=400, encoder_lr_scale=0.3)
+    return {
+        "observe": embedded_observe(),
+        "recover": embedded_recover(),
+        "couple": replace(couple, couple=taught),
+    }
+
+
+def embedded_calibrated() -> Stages:
+    """All three stages, A and B held against the simulator's true fields: beyond the paper."""
+    stages = embedded()
+    observe, recover = stages["observe"], stages["recover"]
+    return stages | {
+        "observe": replace(observe, observe=replace(observe.observe, targets="true")),
+        "recover": replace(
+            recover, recover=replace(recover.recover, calibrated=True, observable_weight=1.0)
+        ),
+    }
+
+
 RECIPES = (
     embedded_vae,
     embedded_text,
     embedded_generator,
     embedded_large,
+    embedded,
+    embedded_calibrated,
+    embedded_observe,
+    embedded_recover,
     embedded_couple,
     embedded_couple_plain,
     embedded_couple_mix,

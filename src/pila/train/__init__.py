@@ -2,6 +2,7 @@
 
 import json as json_module
 import logging
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -44,20 +45,47 @@ def run(
     for name, value in (("max-steps", max_steps), ("checkpoint-every", checkpoint_every)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    config = replace(RECIPES[recipe](), seed=seed)
+    chosen = RECIPES[recipe]()
+    stages = chosen if isinstance(chosen, dict) else {"": chosen}
+    stages = {name: replace(config, seed=seed) for name, config in stages.items()}
     if dry_run:
+        shown = {name: asdict(config) for name, config in stages.items()}
+        text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
         # The configuration is this call's result and goes to the user as it is, not to a log.
-        print(json_module.dumps(asdict(config), indent=None if json else 2))  # noqa: T201
+        print(text)  # noqa: T201
         return None
     from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 
-    accelerator = make_accelerator(config.optim)
-    return fit(
-        build_task(config),
-        config,
-        output,
-        accelerator=accelerator,
-        max_steps=max_steps,
-        checkpoint_every=checkpoint_every,
-    )
+    left: Path | None = None
+    for name, config in stages.items():
+        folder = output / name
+        # A stage that is done leaves what the next one begins with, and is not begun again.
+        if name and (folder / "adapter").is_dir():
+            left = folder / "adapter"
+            continue
+        if left is not None:
+            config = replace(config, start=str(left))
+        accelerator = make_accelerator(config.optim)
+        left = fit(
+            build_task(config, accelerator.device),
+            config,
+            folder,
+            accelerator=accelerator,
+            max_steps=max_steps,
+            checkpoint_every=checkpoint_every,
+        )
+        if left is None:
+            return None
+    if left is not None and "" not in stages:
+        left = _put_in_place(left, output / "adapter")
+    return left
+
+
+def _put_in_place(made: Path, place: Path) -> Path:
+    """A copy of a finished adapter under the run's own name, whole or not at all."""
+    beside = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(made, beside)
+    shutil.rmtree(place, ignore_errors=True)
+    return beside.rename(place)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pila.errors import InputError
+from pila.physics.residual import Family
 from pila.world.corpus import CorpusConfig
 
 
@@ -118,6 +119,50 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveConfig:
+    """Stage A: what u is held against, and at which noise."""
+
+    clips: int = 1536
+    """Simulated clips that targets are made for; stage B sees the same."""
+    ranges: tuple[float, ...] = (0.10, 0.25, 0.50)
+    """The last parts of the sampling schedule that noise levels are drawn from, one after another
+    for equal shares of the steps."""
+    targets: Literal["flow", "true"] = "flow"
+    """Optical flow, or the simulator's own velocity (simulated clips only)."""
+    motion_weight: float = 1.0
+    displacement_weight: float = 0.1
+    strain_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.ranges or not all(0 < r <= 1 for r in self.ranges):
+            raise InputError(f"observe.ranges is {self.ranges}; name shares in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverConfig:
+    """Stage B: when the weak slots wake, and what they are tied to."""
+
+    phase: float = 800 / 2600
+    temperature: float = 800 / 2600
+    impulse: float = 1500 / 2600
+    wave: float = 2100 / 2600
+    """Shares of the steps after which each slot is awake."""
+    ramp: float = 150 / 2600
+    """Share of the steps over which a slot's losses grow to their full weight."""
+    observable_weight: float = 0.1
+    calibrated: bool = False
+    """Tie slots to the simulator's true fields instead of to what is seen; simulated clips only."""
+
+    def __post_init__(self) -> None:
+        order = (self.phase, self.temperature, self.impulse, self.wave)
+        if list(order) != sorted(order) or not order[0] >= 0 or order[-1] > 1:
+            raise InputError(
+                f"recover wakes phase, temperature, impulse and wave at {order}; these are shares "
+                "of the steps in 0..1, none before the one named before it"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoupleConfig:
     """Stage C. Defaults are the embedded model's; docs/decisions.md says how they were found."""
 
@@ -126,8 +171,12 @@ class CoupleConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     plausible_only: bool = True
     """Train on true clips only, as WISA-80K is curated; off is the control for extra denoising."""
+    labels: Literal["annotated", "random", "none"] = "annotated"
+    """What the router is told: the clip's categories, as many drawn at random, or nothing."""
     residual_weight: float = 0.003
     """Lambda."""
+    families: tuple[Family, ...] = tuple(Family)
+    """Families of relations that L_phys holds; ablations leave one out."""
     residual_form: str = "relative"
     residual_warmup: int = 300
     condition_warmup: int = 50
@@ -142,6 +191,10 @@ class CoupleConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("pila", "plain"):
             raise InputError(f"couple.kind is {self.kind!r}; choose pila or plain")
+        if not self.families:
+            raise InputError(
+                "couple.families is empty; set couple.residual_weight to 0 to leave L_phys out"
+            )
         if self.residual_weight < 0:
             raise InputError(
                 f"couple.residual_weight is {self.residual_weight}; it must be 0 or more"
@@ -160,5 +213,17 @@ class TrainConfig:
     vae: VaeConfig = field(default_factory=VaeConfig)
     text: TextConfig = field(default_factory=TextConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    observe: ObserveConfig = field(default_factory=ObserveConfig)
+    recover: RecoverConfig = field(default_factory=RecoverConfig)
     couple: CoupleConfig = field(default_factory=CoupleConfig)
+    data: str | None = None
+    """A latent cache (`pila data cache`) for the adapter's stages; None: the simulated world."""
+    held_out: float = 0.02
+    """Share of the clips, the last ones, that is kept for validation and never trained on."""
+    start: str | None = None
+    """Folder of the adapter that a stage goes on from; None begins with an untrained one."""
     seed: int = 0
+
+
+Stages = dict[str, TrainConfig]
+"""Runs in a row by name; each goes on from the adapter that the one before it has left."""

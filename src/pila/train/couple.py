@@ -6,63 +6,29 @@ bank under the experts is detached and its own sizes are the denominators, so th
 inflated nor a collapsed bank can.
 """
 
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from pila.adapter import AdapterOutput, PilaAdapter, PlainAdapter, pool_text
-from pila.data.latents import LatentCache
-from pila.flow import clean_estimate, noised, velocity_target
-from pila.physics import Calculus, Coefficients, read_fields, recipe, residual_loss
+from pila.adapter import AdapterOutput, pool_text
+from pila.adapter.base import require_finite
+from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_loss
 from pila.physics.bank import Category, Slot
+from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
-from pila.train.generator import CaptionEncoder, draw_batch, noise_levels
+from pila.train.frozen import Prediction
 from pila.train.masks import blended, bootstrap_mask, physical_mask
 
 
-def build_adapter(config: TrainConfig, text_dim: int) -> nn.Module:
-    """The adapter that a recipe asks for: PILA's, or the plain one of equal size."""
-    couple = config.couple
-    pila = PilaAdapter(text_dim=text_dim, **asdict(couple.adapter))
-    if couple.kind == "pila":
-        return pila
-    return PlainAdapter.matching(pila)
+class CoupleTask(AdapterTask):
+    """An adapter on a frozen generator; one frozen forward a step."""
 
-
-def module_hash(module: nn.Module) -> str:
-    """SHA-256 over a module's weights: equal before and after a run that leaves it alone."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class CoupleTask:
-    """An adapter on a frozen transformer, over cached latents; one frozen forward a step."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        from pila.backbones.embedded import find_model
-
-        self.config = config
-        folder = find_model(config.model)
-        self.captions = CaptionEncoder(folder)
-        self.cache = LatentCache(folder / "vae", config.world)
-        self.transformer = WanTransformer3DModel.from_pretrained(folder / "transformer")
-        self.transformer.eval().requires_grad_(False)
-        self.frozen_hash = module_hash(self.transformer)
-        torch.manual_seed(config.seed)
-        self.module: Any = build_adapter(config, self.captions.encoder.config.d_model)
+    def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
+        super().__init__(config, device)
         self.calculus, self.coefficients = Calculus(), Coefficients()
+        self.start = self._spread_at_start() if config.couple.kind == "pila" else {}
 
     def groups(self) -> list[dict]:
         """All parameters; the encoder of a PilaAdapter at its own share of the learning rate."""
@@ -78,47 +44,69 @@ class CoupleTask:
         """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.
 
         Returns:
-            The loss [], and the flow errors with and without correction, RMS of dv over v, and
-            each residual term by name.
+            The loss [], and the flow errors with and without correction, RMS of dv over v (also for
+            the upper and lower noise levels), and each residual term by name.
         """
         couple, step, rng = self.config.couple, draws.step, draws.shared()
-        if couple.kind == "pila":
-            self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
-        x_0, text, flags = draw_batch(
-            self.cache, self.captions, self.config, draws, rng, plausible_only=couple.plausible_only
-        )
-        sigma = draws.take(noise_levels(draws.batch, self.config.generator.shift, rng))
-        noise = draws.normal(tuple(x_0.shape[1:]))
-        x_t = noised(x_0, noise, sigma)
-        target = velocity_target(x_0, noise)
-        with torch.no_grad():
-            v = self.transformer(x_t, sigma * 1000, text, return_dict=False)[0]
-        condition = pool_text(text) * ramp(step, couple.condition_warmup)
-        # A dropped caption has no labels either: the parser would have nothing to read.
-        labels = flags & (text.abs().sum((1, 2)) > 0)[:, None]
+        self._rest_encoder(step)
+        batch = self.draw(draws, rng)
+        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
+        p = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+        condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
         physics = couple.kind == "pila" and couple.residual_weight > 0
-        out = self.module(x_t, v, sigma, condition, labels, return_details=physics)
+        out = self.module(p.x_t, p.v, sigma, condition, batch["labels"], return_details=physics)
         dv = out.correction if physics else out
-        error = (v + dv - target).square().mean((1, 2, 3, 4))
-        frozen = (v - target).square().mean((1, 2, 3, 4))
-        metrics = {
-            "flow": error.mean().item(),
-            "flow_frozen": frozen.mean().item(),
-            "correction": (dv.square().mean() / v.square().mean()).sqrt().item(),
-        }
+        error = (p.v + dv - p.target).square().mean((1, 2, 3, 4))
+        if not torch.isfinite(error).all():
+            self._explain(batch, p, condition)
+        frozen = (p.v - p.target).square().mean((1, 2, 3, 4))
+        metrics = {"flow": error.mean().item(), "flow_frozen": frozen.mean().item()}
+        metrics |= _correction_sizes(dv, p.v, sigma)
         total = error.mean() + couple.correction_penalty * dv.square().mean()
         if physics:
-            residual, report = self.residual(out, clean_estimate(x_t, v, sigma), flags, step)
+            residual, report = self.residual(out, p.x0_hat, batch["flags"], step)
             weight = couple.residual_weight * ramp(step, couple.residual_warmup)
             total = total + weight * residual
-            routed = (out.route.weights * flags).sum(1).mean().item()
-            spread = {f"std_{s}": out.bank[:, s.channels].std().item() for s in Slot}
-            metrics |= {"residual": residual.item(), "routed_label_weight": routed}
-            metrics |= spread | report
+            metrics |= {"residual": residual.item()} | report
+            metrics |= self._bank_report(out, batch["flags"])
         return total, metrics
 
-    def validate(self) -> None:
-        """None yet."""
+    def _rest_encoder(self, step: int) -> None:
+        """Keep the encoder as earlier stages left it for its first steps."""
+        couple = self.config.couple
+        if couple.kind == "pila":
+            self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
+
+    def _explain(self, batch: Mapping[str, Tensor], p: Prediction, condition: Tensor) -> None:
+        """Say where a value stopped being finite, and for which clips."""
+        where = self.describe(batch, p.sigma)
+        try:
+            require_finite({"the clips": batch["latents"], "the frozen prediction": p.v})
+            self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], check_finite=True)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}; clips {where}") from error
+        raise FloatingPointError(f"the flow error is not finite; clips {where}")
+
+    def _bank_report(self, out: AdapterOutput, flags: Tensor) -> dict[str, float]:
+        """Std of every slot against its start, routed label weight, and the experts' use."""
+        spread, weights = spreads(out), out.route.weights
+        report = {"routed_label_weight": (weights * flags).sum(1).mean().item()}
+        report |= {f"std_{s}": std for s, std in spread.items()}
+        report |= {f"kept_{s}": (std / max(self.start[s], 1e-9)) ** 2 for s, std in spread.items()}
+        use = weights.mean(0).tolist()
+        return report | {f"use_{c}": u for c, u in zip(Category, use, strict=True)}
+
+    @torch.no_grad()
+    def _spread_at_start(self) -> dict[Slot, float]:
+        """Each slot's std before the first step, against which collapse shows; also on resuming."""
+        draws = Draws(seed=self.config.seed, step=0, batch=4, rows=range(4))
+        rng = draws.shared()
+        batch = self.draw(draws, rng)
+        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
+        p = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+        module = self.module.to(self.device)
+        condition = pool_text(batch["text"])
+        return spreads(module(p.x_t, p.v, sigma, condition, return_details=True))
 
     def residual(
         self, out: AdapterOutput, x0_hat: Tensor, flags: Tensor, step: int
@@ -144,26 +132,27 @@ class CoupleTask:
         losses, report = [], {}
         for index, category in enumerate(Category):
             chosen = flags[:, index]
-            if not chosen.any():
+            terms = [term for term in TERMS[category] if term.family in couple.families]
+            if not (terms and chosen.any()):
                 continue
             # Plain A for a sample whose label was not routed: its residual then trains nothing.
             here = (out.route.indices == index)[:, :, None, None, None, None]
             routed = here.any(1)
             bank = torch.where(routed, (banks * here).sum(1), out.bank.detach())
             after = read_fields(bank[chosen], head)
-            needed = recipe(category)
+            needed = {slot for term in terms for slot in term.reads}
             options = {"form": couple.residual_form, "mask": mask[chosen]}
             with torch.no_grad():
                 reference = residual_loss(
                     {s: before[s][chosen] for s in needed},
-                    category,
+                    terms,
                     self.calculus,
                     self.coefficients,
                     **options,
                 ).denominators
             scored = residual_loss(
                 {s: after[s] for s in needed},
-                category,
+                terms,
                 self.calculus,
                 self.coefficients,
                 denominators=reference,
@@ -172,6 +161,8 @@ class CoupleTask:
             share = 1.0 / flags[chosen].sum(1)
             losses.append(scored.total * share)
             report |= {f"{category}.{name}": x for name, x in scored.report().items()}
+        if not losses:
+            return out.correction.new_zeros(()), report
         return torch.cat(losses).sum() / len(flags), report
 
     def expert_banks(self, out: AdapterOutput) -> Tensor:
@@ -185,23 +176,19 @@ class CoupleTask:
         )
         return out.bank.detach().unsqueeze(1) + refinement.updates
 
-    def export(self, folder: Path) -> Path:
-        """Write the adapter as safetensors and JSON; the backbone must be as it was."""
-        if module_hash(self.transformer) != self.frozen_hash:
-            raise AssertionError("the frozen backbone changed during training")
-        beside, final = folder / ".adapter.partial", folder / "adapter"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.module.eval().save_pretrained(beside)
-        (folder / "result.json").write_text(
-            json.dumps(
-                {
-                    "backbone_sha256": self.frozen_hash,
-                    "parameters": sum(p.numel() for p in self.module.parameters()),
-                }
-            )
-        )
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+
+def spreads(out: AdapterOutput) -> dict[Slot, float]:
+    """Standard deviation of each slot of the bank before the experts."""
+    return {s: out.bank[:, s.channels].std().item() for s in Slot}
+
+
+def _correction_sizes(dv: Tensor, v: Tensor, sigma: Tensor) -> dict[str, float]:
+    """RMS of dv over v: of all samples, and of those above and below sigma 0.8."""
+    sizes = (dv.square().mean((1, 2, 3, 4)) / v.square().mean((1, 2, 3, 4))).detach().sqrt()
+    parts = {"": sigma >= 0, "_high": sigma > 0.8, "_low": sigma <= 0.8}
+    return {
+        f"correction{name}": sizes[part].mean().item() for name, part in parts.items() if part.any()
+    }
 
 
 def ramp(step: int, warmup: int) -> float:

@@ -15,14 +15,13 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from torch import Tensor, nn
-from transformers import AutoTokenizer, UMT5EncoderModel
 
 from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
-from pila.train.text import MAX_TOKENS, tokenise, vary
+from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
 
@@ -53,20 +52,6 @@ def noise_levels(count: int, shift: float, rng: torch.Generator) -> Tensor:
     """Shifted noise levels [count]: one draw, spread evenly, so that every step sees all ranges."""
     u = (torch.rand(1, generator=rng) + torch.arange(count) / count) % 1
     return shifted(u, shift)
-
-
-class CaptionEncoder:
-    """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
-
-    def __init__(self, model: Path) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
-        self.encoder = UMT5EncoderModel.from_pretrained(model / "text_encoder").eval()
-
-    @torch.no_grad()
-    def __call__(self, captions: list[str]) -> Tensor:
-        """Embeddings [b, 32, d], zero behind the last token of each caption."""
-        tokens, mask = tokenise(self.tokenizer, captions)
-        return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 
 class TwoDenoisers(nn.Module):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
 from pila.errors import InputError
@@ -177,13 +177,14 @@ def fit(
                 if first:
                     _checkpoint(output, config, task, optimizer, average, step + 1, processes)
                 accelerator.wait_for_everyone()
-    if last < optim.steps or not first:
+    if last < optim.steps:
         return None
     if optim.ema:
         with torch.no_grad():
             for name, p in trained.items():
                 p.copy_(average[name])
-    return task.export(output)
+    left = [task.export(output) if first else None]
+    return broadcast_object_list(left)[0]
 
 
 def _check_finite(

@@ -1,11 +1,13 @@
 """From a config to its task."""
 
+import torch
+
 from pila.train.config import TrainConfig
 from pila.train.loop import Task
 
 
-def build_task(config: TrainConfig) -> Task:
-    """Build the task that `config.task` names."""
+def build_task(config: TrainConfig, device: torch.device | str = "cpu") -> Task:
+    """Build the task that `config.task` names; clips and a frozen generator go to `device`."""
     match config.task:
         case "vae":
             from pila.train.vae import VaeTask
@@ -19,8 +21,16 @@ def build_task(config: TrainConfig) -> Task:
             from pila.train.generator import GeneratorTask
 
             return GeneratorTask(config)
+        case "observe":
+            from pila.train.observe import ObserveTask
+
+            return ObserveTask(config, device)
+        case "recover":
+            from pila.train.recover import RecoverTask
+
+            return RecoverTask(config, device)
         case "couple":
             from pila.train.couple import CoupleTask
 
-            return CoupleTask(config)
+            return CoupleTask(config, device)
     raise AssertionError(config.task)

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from pila.train.config import TextConfig, TrainConfig
 from pila.train.draws import Draws
@@ -182,6 +188,20 @@ def _has_roles(scene: Scene) -> bool:
     """Whether two of its gaps may say the same words."""
     options = list(scene.words.values())
     return len(set(options)) < len(options)
+
+
+class CaptionEncoder:
+    """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
+
+    def __init__(self, model: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
+        self.encoder = UMT5EncoderModel.from_pretrained(model / "text_encoder").eval()
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> Tensor:
+        """Embeddings [b, 32, d], zero behind the last token of each caption."""
+        tokens, mask = tokenise(self.tokenizer, captions)
+        return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 
 def vary(caption: str, draw) -> str:

@@ -1,0 +1,168 @@
+"""What the three stages of the adapter's training share: clips, generator, adapter, export."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pila.adapter import PilaAdapter, PlainAdapter
+from pila.backbones.base import check_fit
+from pila.backbones.embedded import find_adapter, find_model
+from pila.backbones.repository import check_model_folder
+from pila.errors import InputError
+from pila.train.clips import Clips, open_clips
+from pila.train.config import TrainConfig
+from pila.train.draws import Draws
+from pila.train.frozen import FrozenGenerator
+from pila.train.generator import noise_levels
+
+VALIDATION_BATCHES = 2
+VALIDATION_SEED = 7
+
+
+class AdapterTask:
+    """A stage: some parts of an adapter learn on estimates of a frozen generator.
+
+    Args:
+        config: the run.
+        device: where generator and clips are; the loop moves the adapter there.
+
+    Raises:
+        InputError: a start that is not there or does not fit, or no clip to train on.
+    """
+
+    needs_targets = False
+
+    def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
+        self.config, self.device = config, torch.device(device)
+        folder = find_model(config.model)
+        start = find_adapter(config.start)
+        if start is not None:
+            check_fit(check_model_folder(start), check_model_folder(folder / "transformer"))
+        self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
+        self.training, self.held_out = self._split()
+        self.frozen = FrozenGenerator(folder, device=device)
+        torch.manual_seed(config.seed)
+        self.module: Any = build_adapter(config, self.clips.empty.shape[-1])
+        if start is not None:
+            self.module.load_state_dict(type(self.module).from_pretrained(start).state_dict())
+        self.module.train().requires_grad_(False)
+        for part in self.trained():
+            part.requires_grad_(True)
+
+    def trained(self) -> list[nn.Module]:
+        """The parts that learn in this stage."""
+        return [self.module]
+
+    def groups(self) -> list[dict]:
+        """One group of all that learns."""
+        return [{"params": [p for part in self.trained() for p in part.parameters()]}]
+
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+        """The stage's loss [] on the drawn rows, and figures for the log."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """The same loss on held-out clips, always with the same noise and as at the end."""
+        if not len(self.held_out):
+            return None
+        training, self.training = self.training, self.held_out
+        losses = []
+        for part in range(VALIDATION_BATCHES):
+            batch = self.config.optim.batch
+            draws = Draws(
+                seed=VALIDATION_SEED + part,
+                step=self.config.optim.steps - 1,
+                batch=batch,
+                rows=range(batch),
+            )
+            losses.append(self.loss(draws)[0])
+        self.training = training
+        return torch.stack(losses).mean().item()
+
+    def draw(self, draws: Draws, rng: torch.Generator) -> dict[str, Tensor]:
+        """The rows' clips, on the device: `latents`, `text`, `flags`, targets, and `indices`.
+
+        A tenth of the captions (`generator.drop_text`) is empty; such a sample has no labels
+        either, as a parser would have nothing to read.
+        """
+        chosen = self.training[torch.randint(len(self.training), (draws.batch,), generator=rng)]
+        dropped = torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
+        mine, empty = draws.take(chosen), draws.take(dropped)
+        batch = self.clips.batch(mine.tolist(), true=self.needs_truth)
+        batch["text"] = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
+        told = self._told(batch["flags"], draws, rng)
+        batch["labels"] = told & ~empty[:, None]
+        batch["indices"] = mine
+        return {name: x.to(self.device) for name, x in batch.items()}
+
+    def _told(self, flags: Tensor, draws: Draws, rng: torch.Generator) -> Tensor:
+        """The labels that the router is given, bool [b, 8]."""
+        match self.config.couple.labels:
+            case "none":
+                return torch.zeros_like(flags)
+            case "random":
+                order = draws.take(torch.rand(draws.batch, flags.shape[1], generator=rng)).argsort(
+                    1
+                )
+                return flags.gather(1, order)
+        return flags
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether true fields are read; simulated clips only."""
+        return False
+
+    def noise(self, batch: Mapping[str, Tensor], draws: Draws) -> Tensor:
+        """Unit normal noise of the clips' shape."""
+        return draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
+
+    def levels(self, draws: Draws, rng: torch.Generator) -> Tensor:
+        """Noise levels of the rows [b], as the sampler's schedule spreads them."""
+        shift = self.config.generator.shift
+        return draws.take(noise_levels(draws.batch, shift, rng)).to(self.device)
+
+    def describe(self, batch: Mapping[str, Tensor], sigma: Tensor) -> str:
+        """The clips of a batch and their noise levels, for a message."""
+        pairs = zip(batch["indices"].tolist(), sigma.tolist(), strict=True)
+        return ", ".join(f"{self.clips.names[i]} at sigma {s:.3f}" for i, s in pairs)
+
+    def export(self, folder: Path) -> Path:
+        """Write the adapter as safetensors and JSON; the generator must be as it was."""
+        frozen = self.frozen.check_unchanged()
+        beside, final = folder / ".adapter.partial", folder / "adapter"
+        shutil.rmtree(beside, ignore_errors=True)
+        self.module.eval().save_pretrained(beside)
+        parameters = sum(p.numel() for p in self.module.parameters())
+        (folder / "result.json").write_text(
+            json.dumps({"backbone_sha256": frozen, "parameters": parameters})
+        )
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)
+
+    def _split(self) -> tuple[Tensor, Tensor]:
+        """Indices of the clips that are trained on, and of those held out."""
+        usable = torch.ones(len(self.clips), dtype=torch.bool)
+        if self.config.couple.plausible_only:
+            usable &= self.clips.plausible
+        found = usable.nonzero()[:, 0]
+        kept = round(self.config.held_out * len(found))
+        training, held_out = found[: len(found) - kept], found[len(found) - kept :]
+        if not len(training):
+            raise InputError(
+                f"{len(self.clips)} clips leave none to train on (held_out is "
+                f"{self.config.held_out}): use more clips"
+            )
+        return training, held_out
+
+
+def build_adapter(config: TrainConfig, text_dim: int) -> nn.Module:
+    """The adapter that a recipe asks for: PILA's, or the plain one of equal size."""
+    pila = PilaAdapter(text_dim=text_dim, **asdict(config.couple.adapter))
+    return pila if config.couple.kind == "pila" else PlainAdapter.matching(pila)

@@ -1,0 +1,104 @@
+"""The frozen generator in training: one forward pass a step, without a graph, never changed."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor, nn
+
+from pila.flow import clean_estimate, noised, velocity_target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the frozen generator says of noised clips."""
+
+    x_t: Tensor
+    """Noisy latents [b, c, t, h, w]."""
+    sigma: Tensor
+    """Noise levels [b]."""
+    v: Tensor
+    """Predicted velocity [b, c, t, h, w]; no gradient."""
+    target: Tensor
+    """The velocity that leads to the clean clips, eps - x_0."""
+
+    @property
+    def x0_hat(self) -> Tensor:
+        """The clean latents that v points at (Eq. 1)."""
+        return clean_estimate(self.x_t, self.v, self.sigma)
+
+
+class FrozenGenerator:
+    """A Wan repository's denoiser, or both of Wan 2.2's with their boundary.
+
+    Args:
+        folder: a diffusers Wan repository.
+        device: where it computes.
+        dtype: of its weights; training reads predictions in float32.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        import json
+
+        index = json.loads((folder / "model_index.json").read_text())
+        self.boundary: float | None = index.get("boundary_ratio")
+        self.parts: list[Any] = []
+        for name in ("transformer", "transformer_2"):
+            if (index.get(name) or [None])[0] is not None:
+                part = WanTransformer3DModel.from_pretrained(
+                    folder / name, torch_dtype=dtype, use_safetensors=True
+                )
+                self.parts.append(part.eval().requires_grad_(False).to(device))
+        self._hash = self.hash()
+
+    @torch.no_grad()
+    def predict(self, x_0: Tensor, noise: Tensor, sigma: Tensor, text: Tensor) -> Prediction:
+        """Noise clean latents [b, c, t, h, w] to levels [b] and predict their velocity.
+
+        Args:
+            x_0: clean latents.
+            noise: of the same shape.
+            sigma: noise levels in [0, 1].
+            text: token embeddings [b, n, d].
+        """
+        x_t = noised(x_0, noise, sigma)
+        v = torch.zeros_like(x_t)
+        for part, mine in zip(self.parts, self._share(sigma), strict=True):
+            if mine.any():
+                given = (x_t[mine].to(part.dtype), sigma[mine] * 1000, text[mine].to(part.dtype))
+                v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
+        return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
+
+    def _share(self, sigma: Tensor) -> list[Tensor]:
+        if len(self.parts) == 1:
+            return [torch.ones_like(sigma, dtype=torch.bool)]
+        above = sigma >= (self.boundary or 0.0)
+        return [above, ~above]
+
+    def hash(self) -> str:
+        """SHA-256 over all weights."""
+        return module_hash(nn.ModuleList(self.parts))
+
+    def check_unchanged(self) -> str:
+        """The hash of the weights, which must be that of the start."""
+        if self.hash() != self._hash:
+            raise AssertionError("the frozen generator changed during training")
+        return self._hash
+
+
+def module_hash(module: nn.Module) -> str:
+    """SHA-256 over a module's weights: equal before and after a run that leaves it alone."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

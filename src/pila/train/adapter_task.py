@@ -46,7 +46,9 @@ class AdapterTask:
             check_fit(check_model_folder(start), check_model_folder(folder / "transformer"))
         self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
         self.training, self.held_out = self._split()
-        self.frozen = FrozenGenerator(folder, device=device)
+        half = config.optim.precision == "bf16" and self.device.type != "cpu"
+        dtype = torch.bfloat16 if half else torch.float32
+        self.frozen = FrozenGenerator(folder, device=device, dtype=dtype)
         torch.manual_seed(config.seed)
         self.module: Any = build_adapter(config, self.clips.empty.shape[-1])
         if start is not None:
@@ -108,10 +110,8 @@ class AdapterTask:
             case "none":
                 return torch.zeros_like(flags)
             case "random":
-                order = draws.take(torch.rand(draws.batch, flags.shape[1], generator=rng)).argsort(
-                    1
-                )
-                return flags.gather(1, order)
+                order = torch.rand(draws.batch, flags.shape[1], generator=rng).argsort(1)
+                return flags.gather(1, draws.take(order))
         return flags
 
     @property

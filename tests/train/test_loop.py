@@ -9,8 +9,12 @@ import torch
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train import checkpoint, run
+from pila.train.estimate import estimate
 from pila.train.loop import fit, schedule
 from pila.train.tasks import build_task
+from pila.world.corpus import CorpusConfig
+
+SMALL_WORLD = CorpusConfig(clips=16, size=96, scenes=("thrown_ball", "hot_spot"), violated=0.0)
 
 
 def small(steps=4, **changes):
@@ -99,5 +103,50 @@ def test_unknown_recipe_and_numbers_out_of_bounds(tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_dry_run_prints_the_whole_config(recipe, tmp_path, capsys):
     assert run(recipe, tmp_path, dry_run=True, json=True) is None
-    assert json.loads(capsys.readouterr().out)["optim"]["steps"] > 0
+    shown = json.loads(capsys.readouterr().out)
+    for config in [shown] if "task" in shown else shown.values():
+        assert config["optim"]["steps"] > 0
+        assert "estimate" in config
     assert not any(tmp_path.iterdir())
+
+
+def test_an_estimate_counts_what_is_there(tmp_path):
+    config = RECIPES["embedded-couple"]()
+    task = build_task(replace(config, world=SMALL_WORLD))
+    found = estimate(config)
+    assert found is not None
+    assert found.trained_parameters == sum(p.numel() for p in task.module.parameters())
+    assert found.frozen_parameters == sum(p.numel() for p in task.frozen.parts[0].parameters())
+    twice = estimate(replace(config, optim=replace(config.optim, batch=16)))
+    assert twice.flops == pytest.approx(2 * found.flops, rel=0.01)
+    assert twice.memory_bytes > found.memory_bytes
+    small = estimate(replace(config, optim=replace(config.optim, micro_batch=1)))
+    assert small.flops == pytest.approx(found.flops, rel=0.01)
+    assert small.memory_bytes < found.memory_bytes
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last_ones(tmp_path):
+    config = small(steps=5)
+    task = build_task(config)
+    losses = iter([0.5, 0.2, 0.4, 0.3, 0.9])
+    task.validate = lambda: next(losses)
+    fit(task, config, tmp_path, checkpoint_every=1, progress=False)
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["best", "step-00000004", "step-00000005"]
+    record = json.loads((tmp_path / "checkpoints/best/record.json").read_text())
+    assert (record["step"], record["validation"]) == (2, 0.2)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
+    whole = small(steps=1)
+    parts = replace(whole, optim=replace(whole.optim, micro_batch=2))
+    for name, config in (("whole", whole), ("parts", parts)):
+        recipe = RECIPES["embedded-couple"]()
+        config = replace(recipe, optim=replace(config.optim, batch=4), world=SMALL_WORLD)
+        fit(build_task(config), config, tmp_path / name, progress=False)
+    one, two = (weights(tmp_path / name) for name in ("whole", "parts"))
+    moments = [k for k in one if k.endswith("exp_avg")]
+    assert moments
+    # Sums round differently; the relative loss of a sample does not depend on its neighbours.
+    for k in moments:
+        assert torch.allclose(one[k], two[k], rtol=1e-3, atol=1e-6), k

@@ -5,8 +5,12 @@ import logging
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pila.errors import InputError
+
+if TYPE_CHECKING:
+    from pila.train.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ def run(
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
         seed: start and order of the training.
-        dry_run: print the whole config and train nothing.
+        dry_run: print the whole config and an estimate of size and time, and train nothing.
         json: print that config as JSON.
 
     Returns:
@@ -49,7 +53,7 @@ def run(
     stages = chosen if isinstance(chosen, dict) else {"": chosen}
     stages = {name: replace(config, seed=seed) for name, config in stages.items()}
     if dry_run:
-        shown = {name: asdict(config) for name, config in stages.items()}
+        shown = {name: asdict(c) | {"estimate": _estimate(c)} for name, c in stages.items()}
         text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
         # The configuration is this call's result and goes to the user as it is, not to a log.
         print(text)  # noqa: T201
@@ -80,6 +84,17 @@ def run(
     if left is not None and "" not in stages:
         left = _put_in_place(left, output / "adapter")
     return left
+
+
+def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:
+    """What the run will take; a sentence where that cannot be known here."""
+    from pila.train.estimate import estimate
+
+    try:
+        found = estimate(config)
+    except InputError as error:
+        return f"unknown: {error}"
+    return None if found is None else asdict(found)
 
 
 def _put_in_place(made: Path, place: Path) -> Path:

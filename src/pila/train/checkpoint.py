@@ -7,17 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pila.errors import InputError
 
 KEEP = 2
-"""Checkpoints kept; the oldest go first."""
+"""Checkpoints kept besides the best; the oldest go first."""
+BEST = "best"
+"""Folder of the checkpoint with the lowest validation loss, beside the last ones."""
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, Any]) -> Path:
-    """Write `folder/step-<step>` beside, flush it to the disk, then rename it into place."""
+    """Write `folder/step-<step>` beside, flush it to the disk, then rename it into place.
+
+    Where `record["validation"]` is a number below that of `folder/best`, it becomes the best.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; earlier checkpoints stay.
+    """
+    try:
+        final = _write(folder, step, tensors, record)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"the checkpoint of step {step} could not be written into {folder} ({error}): free "
+            "space, then run the same command again; the checkpoints before it are whole"
+        ) from error
+    _keep_best(folder, final, record.get("validation"))
+    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+        shutil.rmtree(old)
+    return final
+
+
+def _write(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, Any]) -> Path:
     final = folder / f"step-{step:08d}"
     beside = folder / f".{final.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
@@ -33,10 +56,23 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, 
             os.fsync(handle.fileno())
     if final.exists():
         shutil.rmtree(final)
-    beside.rename(final)
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
-        shutil.rmtree(old)
-    return final
+    return beside.rename(final)
+
+
+def _keep_best(folder: Path, made: Path, validation: float | None) -> None:
+    """Let a checkpoint take the place of the best one if it is better."""
+    best, beside = folder / BEST, folder / f".{BEST}.partial"
+    if validation is None:
+        return
+    if best.is_dir():
+        held = json.loads((best / "record.json").read_text())["validation"]
+        if held <= validation:
+            return
+    shutil.rmtree(beside, ignore_errors=True)
+    # The same files under another name: a checkpoint is never written into again.
+    shutil.copytree(made, beside, copy_function=os.link)
+    shutil.rmtree(best, ignore_errors=True)
+    beside.rename(best)
 
 
 def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -1,0 +1,161 @@
+"""What a run will take, before it begins: parameters, memory, arithmetic and time.
+
+Parameters, saved activations and arithmetic are counted on PyTorch's meta device, where nothing is
+computed; only the speed of this machine is measured, for a fifth of a second.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pila.backbones.embedded import find_model
+from pila.backbones.repository import read_json
+from pila.data.shard_files import read_header
+from pila.errors import InputError
+from pila.train.config import TrainConfig
+from pila.train.generator import build_transformer
+
+WAN_LATENTS = (16, 21, 60, 104)
+"""81 frames of 480 x 832 px, where nothing else says what a clip is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Of one process. Bytes and operations are counted, time is a lower bound.
+
+    Attributes:
+        trained_parameters: of what the run trains; stages A and B train a part of it.
+        frozen_parameters: of the generator under an adapter.
+        latents: shape of one clip's latents.
+        memory_bytes: weights, gradients, optimizer and averages, and saved activations.
+        flops: of one step, forward and backward.
+        seconds_per_step: those operations at this machine's matrix speed.
+        hours: of the whole run at that speed.
+    """
+
+    trained_parameters: int
+    frozen_parameters: int
+    latents: tuple[int, ...]
+    memory_bytes: int
+    flops: int
+    seconds_per_step: float
+    hours: float
+
+
+def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
+    """Count what a generator or a stage of an adapter takes; None for other tasks.
+
+    Args:
+        config: the run.
+        processes: that share the batch.
+
+    Raises:
+        InputError: the recipe's model is not on this machine (nothing is downloaded for this).
+    """
+    if config.task not in ("generator", "observe", "recover", "couple"):
+        return None
+    folder = _local(config.model)
+    text_dim = int(read_json(folder / "text_encoder" / "config.json")["d_model"])
+    tokens = int(_own(folder).get("max_sequence_length", 512))
+    latents = _latents(config)
+    batch = config.optim.batch // processes
+    micro = min(config.optim.micro_batch or batch, batch)
+    with torch.device("meta"):
+        trained, frozen = _modules(config, folder, text_dim)
+        x = torch.empty(micro, *latents)
+        sigma, text = torch.empty(micro), torch.empty(micro, tokens, text_dim)
+        saved: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            saved[id(storage)] = storage.nbytes()
+            return tensor
+
+        with FlopCounterMode(display=False) as counter:
+            for part in frozen:
+                with torch.no_grad():
+                    part(x, sigma, text, return_dict=False)
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+                if config.task == "generator":
+                    out = trained(x, sigma, text, return_dict=False)[0]
+                else:
+                    out = trained(x, x, sigma, text[:, 0])
+                out.sum().backward()
+    own = sum(p.numel() for p in trained.parameters())
+    under = sum(p.numel() for part in frozen for p in part.parameters())
+    half = config.optim.precision == "bf16" and torch.cuda.is_available()
+    # Of a layout with two denoisers, each sample passes one.
+    flops = counter.get_total_flops() * batch // micro
+    seconds = flops / _matrix_speed(half)
+    return Estimate(
+        trained_parameters=own,
+        frozen_parameters=under,
+        latents=latents,
+        # Weights, gradients, two moments and the average in float32.
+        memory_bytes=20 * own + (2 if half else 4) * under + sum(saved.values()),
+        flops=flops,
+        seconds_per_step=seconds,
+        hours=seconds * config.optim.steps / 3600,
+    )
+
+
+def _modules(
+    config: TrainConfig, folder: Path, text_dim: int
+) -> tuple[Any, list[WanTransformer3DModel]]:
+    """What is trained and what is frozen, without values."""
+    if config.task == "generator":
+        return build_transformer(config.generator, text_dim), []
+    from pila.train.adapter_task import build_adapter
+
+    index = read_json(folder / "model_index.json")
+    if (index.get("transformer") or [None])[0] is None:
+        raise InputError(f"{folder} has no transformer")
+    frozen: Any = WanTransformer3DModel.from_config(read_json(folder / "transformer/config.json"))
+    adapter: nn.Module = build_adapter(config, text_dim)
+    return adapter, [frozen]
+
+
+def _latents(config: TrainConfig) -> tuple[int, ...]:
+    if config.data is not None:
+        return tuple(read_header(Path(config.data)).latent_shape)
+    if config.model != "embedded" and not Path(config.model).is_dir():
+        return WAN_LATENTS
+    side = config.world.size // 8
+    return 16, 9, side, side
+
+
+def _local(model: str) -> Path:
+    if model != "embedded" and not Path(model).is_dir():
+        raise InputError(
+            f"{model} is not a folder on this machine; download it first "
+            f"(hf download {model}) and name the folder with --model"
+        )
+    return find_model(model)
+
+
+def _own(folder: Path) -> dict[str, Any]:
+    path = folder / "pila.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _matrix_speed(half: bool) -> float:
+    """Operations per second of a large matrix product here."""
+    device, dtype = ("cuda", torch.bfloat16) if half else ("cpu", torch.float32)
+    if torch.cuda.is_available():
+        device = "cuda"
+    a = torch.randn(1024 if device == "cpu" else 8192, 1024, device=device, dtype=dtype)
+    b = torch.randn(1024, 1024, device=device, dtype=dtype)
+    a @ b
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < 0.2:
+        a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+        count += 1
+    return 2 * a.shape[0] * 1024 * 1024 * count / (time.perf_counter() - start)

@@ -21,7 +21,7 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], "generate label world train experiment"),
+        ([], "generate label world data train experiment"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
@@ -36,6 +36,13 @@ PROMPT = "a red ball falls"
         ),
         (["world", "show"], "--out --scene --true-only --seed"),
         (["world", "measure"], "--scene --json"),
+        (["data"], "wisa replica"),
+        (
+            ["data", "wisa"],
+            "--out --annotations --mapping --parser --duration --width --text-boxes "
+            "--still-below --processes --json",
+        ),
+        (["data", "replica"], "--clips --seed --size --archives"),
         (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),
         (["experiment"], "laws measures"),
         (
@@ -277,6 +284,53 @@ def test_world_show(tmp_path, capsys):
     assert picture.width > 9 * 128
     assert picture.height > 6 * 128
     assert run(["world", "show", "--scene", "thrown_bal", "--out", str(sheet)]) == 2
+
+
+def test_data_replica_and_wisa(tmp_path, capsys):
+    from pila.data.folder import FolderSource
+
+    root, listing = tmp_path / "replica", tmp_path / "list.csv"
+    args = ["data", "replica", str(root), "--clips", "6", "--size", "32", "--archives", "2"]
+    assert run(args) == 0
+    assert capsys.readouterr().out.startswith("6 sound clips and 13 faults in ")
+    assert run(args) == 2
+    assert "is not an empty folder" in capsys.readouterr().err
+    args = ["data", "wisa", str(root), "--processes", "1"]
+    assert run([*args, "--out", str(listing), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["usable"] == 7
+    records = FolderSource(listing, root=root).records()
+    assert len(records) == 7
+    assert sum("rigid_body" in r.categories for r in records) == report["categories"]["rigid_body"]
+    assert run([*args, "--width", "100000", "200000"]) == 0
+    printed = capsys.readouterr().out
+    assert "usable      0\n" in printed
+    assert "unread      q2: 'sparkling' 1\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{}/none"], "is not a folder"),
+        (["{}"], "has no data/wisa-80k.json"),
+        (["{}", "--annotations", "{}/none.json"], "is not a file"),
+    ],
+)
+def test_data_wisa_refuses(tmp_path, capsys, options, message):
+    assert run(["data", "wisa", *(o.format(tmp_path) for o in options)]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_data_wisa_has_the_readers_own_defaults():
+    from pila.cli import DataWisa
+    from pila.data.wisa import STILL_BELOW, Filters
+
+    command = DataWisa(folder=Path())
+    given = Filters(duration=command.duration, width=command.width, text_boxes=command.text_boxes)
+    assert given == Filters()
+    assert command.still_below == STILL_BELOW
 
 
 def test_experiment_measures(tmp_path, capsys, monkeypatch):

@@ -148,6 +148,51 @@ class ExperimentMeasures:
     """Print the results as one JSON object instead of the table."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataWisa:
+    """Read WISA-80K as published: filter it, relabel it, and report what it holds."""
+
+    folder: Positional[Path]
+    """The data set's folder, with data/wisa-80k.json and archives or videos below."""
+    out: Path | None = None
+    """Write the usable clips as CSV: name, file, member, caption, categories."""
+    annotations: Path | None = None
+    """The JSON list, if it lies elsewhere."""
+    mapping: Path | None = None
+    """JSON or CSV file that overrules what laws mean in categories; see docs/wisa.md."""
+    parser: ParserName = "offline"
+    """Who reads the captions' categories; llm asks a language model for every caption, as
+    `pila label` does."""
+    duration: tuple[float, float] = (2.0, 10.0)
+    """Shortest and longest clip in seconds."""
+    width: tuple[float, float] = (720.0, 3000.0)
+    """Narrowest and widest clip in pixels, as the records state it."""
+    text_boxes: int = 1
+    """Most boxes of text in the picture."""
+    still_below: float = 0.1
+    """Motion score under which a clip gets no category of motion; 0 never."""
+    processes: int = 2
+    """Captions parsed at once."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataReplica:
+    """Write a small replica of WISA-80K's format from the simulated world, faults included."""
+
+    folder: Positional[Path]
+    """A folder that does not exist, or is empty."""
+    clips: int = 44
+    """Sound clips; about a dozen faulty ones are added."""
+    seed: int = 0
+    """Another seed gives other clips."""
+    size: int = 96
+    """Height and width of the clips in pixels, a multiple of 16."""
+    archives: int = 4
+    """Zip archives that can be read; one more is broken."""
+
+
 WorldCommand = (
     Annotated[WorldMake, subcommand("make", prefix_name=False)]
     | Annotated[WorldShow, subcommand("show", prefix_name=False)]
@@ -160,6 +205,19 @@ class World:
     """The simulated world: clips whose physics is known."""
 
     command: Annotated[WorldCommand, arg(name="")]
+
+
+DataCommand = (
+    Annotated[DataWisa, subcommand("wisa", prefix_name=False)]
+    | Annotated[DataReplica, subcommand("replica", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Data sets of videos to train on."""
+
+    command: Annotated[DataCommand, arg(name="")]
 
 
 ExperimentCommand = (
@@ -179,12 +237,17 @@ Command = (
     Annotated[GenerateRequest, subcommand("generate", prefix_name=False)]
     | Annotated[Label, subcommand("label", prefix_name=False)]
     | Annotated[World, subcommand("world", prefix_name=False)]
+    | Annotated[Data, subcommand("data", prefix_name=False)]
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Experiment, subcommand("experiment", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
+
+
+_ODD_SHOWN = 10
+"""Odd strings of a data set that are printed."""
 
 
 def main() -> None:
@@ -204,7 +267,7 @@ def run(args: Sequence[str]) -> int:
         args=list(args),
         config=CONFIG,
     )
-    if isinstance(command, World | Experiment):
+    if isinstance(command, World | Data | Experiment):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pila").setLevel(
@@ -318,6 +381,65 @@ def _world_measure(command: WorldMeasure) -> None:
         print(f"{name:<24}{value:.4f}")
 
 
+def _data_wisa(command: DataWisa) -> None:
+    from pila.data.listing import write_csv
+    from pila.data.wisa import Filters, WisaSource
+    from pila.labels.parser import make_parser
+
+    source = WisaSource(
+        command.folder,
+        annotations=command.annotations,
+        mapping=command.mapping,
+        parser=make_parser(command.parser),
+        filters=Filters(
+            duration=command.duration, width=command.width, text_boxes=command.text_boxes
+        ),
+        still_below=command.still_below,
+        processes=command.processes,
+    )
+    report = source.report
+    if command.out is not None:
+        write_csv(command.out, source.records(), source.root)
+    if command.json:
+        print(json.dumps({**asdict(report), "identity": source.identity}))
+        return
+    print(f"records     {report.records} in {source.annotations}")
+    print(
+        f"videos      {report.archives} archives read, {report.copies} further copies, "
+        f"{report.unlisted} without a record"
+    )
+    for place, why in report.broken.items():
+        print(f"broken      {place} {why}")
+    print(f"usable      {report.usable}")
+    for why, count in report.excluded.items():
+        print(f"excluded    {count} {why}")
+    for name, count in report.categories.items():
+        print(f"category    {name} {count}")
+    for name, count in report.laws.items():
+        print(f"law         {name}: label {count['label']}, annotation {count['annotation']}")
+    for title, odd in (("repaired", report.repaired), ("unread", report.unread)):
+        for text, count in list(odd.items())[:_ODD_SHOWN]:
+            print(f"{title:<11} {text} {count}")
+        if len(odd) > _ODD_SHOWN:
+            print(f"{title:<11} and {len(odd) - _ODD_SHOWN} other strings; --json has them all")
+    if command.out is not None:
+        print(f"list        {command.out}")
+
+
+def _data_replica(command: DataReplica) -> None:
+    from pila.data.replica import write_replica
+
+    replica = write_replica(
+        command.folder,
+        command.clips,
+        seed=command.seed,
+        size=command.size,
+        archives=command.archives,
+    )
+    faults = len(replica.faulty)
+    print(f"{len(replica.sound)} sound clips and {faults} faults in {command.folder}")
+
+
 def _train(command: Train) -> None:
     from pila.train import run as train
 
@@ -374,6 +496,8 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     WorldMake: _world_make,
     WorldShow: _world_show,
     WorldMeasure: _world_measure,
+    DataWisa: _data_wisa,
+    DataReplica: _data_replica,
     Train: _train,
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,

@@ -65,6 +65,8 @@ class Clip:
         categories: the physical categories at work.
         parameters: the scene's parameters in SI units, and the seed.
         violation: the law that was broken, or None.
+        metres: side of the view [m], of which the fields' lengths are measured.
+        frame_rate: frames per second.
     """
 
     frames: np.ndarray
@@ -72,6 +74,8 @@ class Clip:
     categories: tuple[Category, ...]
     parameters: Mapping[str, Any]
     violation: str | None
+    metres: float
+    frame_rate: float
     truth: Callable[[], tuple[Fields, Fields]] = field(repr=False)
 
     @cached_property

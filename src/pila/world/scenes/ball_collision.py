@@ -147,6 +147,8 @@ class BallCollision:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, [p2, p1], coverages, canvas.frame_rate),
         )
 

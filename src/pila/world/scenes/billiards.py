@@ -175,6 +175,8 @@ class Billiards:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, places, coverages, canvas.frame_rate),
         )
 

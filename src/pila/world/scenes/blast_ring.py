@@ -122,6 +122,8 @@ class BlastRing:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, (density, *gas[1:]), (r, x, y), clock, stretch, t),
         )
 

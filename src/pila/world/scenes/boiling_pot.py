@@ -158,6 +158,8 @@ class BoilingPot:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, path, content, vapour),
         )
 

@@ -140,6 +140,8 @@ class BouncingBall:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, [p], [covered], canvas.frame_rate),
         )
 

@@ -129,6 +129,8 @@ class ContactBodies:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, temperature, inside),
         )
 

@@ -141,6 +141,8 @@ class DyedVortex:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, dye, basin, spin, np.gradient(clock, t), infall),
         )
 

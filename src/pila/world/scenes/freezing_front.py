@@ -150,6 +150,8 @@ class FreezingFront:
                 **words,
             },
             violation=violation,
+            metres=float(extent),
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, away, front, content, passed, stefan * latent, speed / 2),
         )
 

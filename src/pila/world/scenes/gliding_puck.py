@@ -110,6 +110,8 @@ class GlidingPuck:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, [position], [covered], canvas.frame_rate),
         )
 

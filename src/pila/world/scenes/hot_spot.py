@@ -131,6 +131,8 @@ class HotSpot:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, temperature),
         )
 

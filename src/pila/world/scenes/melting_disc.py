@@ -157,6 +157,8 @@ class MeltingDisc:
                 **words,
             },
             violation=violation,
+            metres=float(extent),
+            frame_rate=canvas.frame_rate,
             truth=partial(
                 _truth,
                 radius / outer,

@@ -134,6 +134,8 @@ class Mirror:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, flight, t, come, leave, axes, bar),
         )
 

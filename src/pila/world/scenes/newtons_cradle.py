@@ -163,6 +163,8 @@ class NewtonsCradle:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, places, coverages, canvas.frame_rate),
         )
 

@@ -140,6 +140,8 @@ class Refraction:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, crossing, t, light, under),
         )
 

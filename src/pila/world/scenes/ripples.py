@@ -134,6 +134,8 @@ class Ripples:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(
                 _truth,
                 np.stack([x, y]),

@@ -124,6 +124,8 @@ class RollingBall:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(turning_truth, centre, angle, covered, EXTENT, canvas.frame_rate),
         )
 

@@ -123,6 +123,8 @@ class ShockTube:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(
                 _truth, (density, *gas[1:]), inside, np.gradient(clock, t), words["side"]
             ),

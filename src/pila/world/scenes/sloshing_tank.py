@@ -122,6 +122,8 @@ class SloshingTank:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(
                 _truth, covered, level, tip, tip_rate, t, damping, natural, density, left, floor
             ),

@@ -131,6 +131,8 @@ class SmokePuff:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, flows, shown, share, buoyancy, fall, canvas.size),
         )
 

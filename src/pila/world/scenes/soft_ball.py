@@ -118,6 +118,8 @@ class SoftBall:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, covered, x0, radius, ball, rates, canvas.frame_rate),
         )
 

@@ -115,6 +115,8 @@ class SpinningBar:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(turning_truth, centre, angle, covered, EXTENT, canvas.frame_rate),
         )
 

@@ -126,6 +126,8 @@ class SpringMass:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, spring, block, length, speed, modulus),
         )
 

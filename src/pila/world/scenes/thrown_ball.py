@@ -121,6 +121,8 @@ class ThrownBall:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(ball_truth, [position], [coverage], canvas.frame_rate),
         )
 

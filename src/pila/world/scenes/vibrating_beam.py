@@ -154,6 +154,8 @@ class VibratingBeam:
                 **words,
             },
             violation=violation,
+            metres=EXTENT,
+            frame_rate=canvas.frame_rate,
             truth=partial(_truth, beam, covered, modulus),
         )
 

@@ -1,0 +1,155 @@
+"""Video files as frames of one rate, size and number; what cannot be used says why."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+
+from pila.data.records import ClipError, VideoRecord, View
+
+SLOW = 0.9
+"""Least frame rate of a file over the one that is asked for: frames cannot be made up."""
+_BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    ValueError,
+)
+"""What zipfile raises for damaged, missing, oddly packed and locked members."""
+
+
+def read_clip(record: VideoRecord, view: View) -> np.ndarray:
+    """A record's frames [t, h, w, 3] uint8: the first ones of the file, at the view's rate.
+
+    Each is the file's frame nearest to its time, cropped about its middle to the view's shape and
+    resized. Decoding ends with the last frame that is needed.
+
+    Raises:
+        ClipError: the file is missing, empty, damaged, too slow or too short.
+    """
+    try:
+        with _opened(record) as container:
+            return _frames(container, view)
+    except (FFmpegError, cv2.error, EOFError, OSError, ValueError) as error:
+        raise ClipError(f"corrupt: {_one_line(error)}") from error
+
+
+@contextmanager
+def _opened(record: VideoRecord) -> Iterator[Any]:
+    content = _content(record.path, record.member)
+    with av.open(content, mode="r") as container:
+        yield container
+
+
+def _content(path: Path, member: str | None) -> str | io.BytesIO:
+    """What PyAV opens: the path of a file, or the bytes of an archive's member."""
+    if not path.is_file():
+        raise ClipError(f"missing: there is no file {path}")
+    if member is None:
+        if path.stat().st_size == 0:
+            raise ClipError(f"empty: {path} has 0 bytes")
+        return str(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(member)  # checks the member's CRC
+    except KeyError as error:
+        raise ClipError(f"missing: {path.name} holds no {member}") from error
+    except _BROKEN_ARCHIVE as error:
+        raise ClipError(f"corrupt: {member} in {path.name} ({_one_line(error)})") from error
+    if not content:
+        raise ClipError(f"empty: {member} in {path.name} has 0 bytes")
+    return io.BytesIO(content)
+
+
+def _frames(container: Any, view: View) -> np.ndarray:
+    if not container.streams.video:
+        raise ClipError("no video: the file has no video stream")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # the pool's processes are the threads
+    rate = float(stream.average_rate or stream.guessed_rate or view.fps)
+    if rate < SLOW * view.fps:
+        raise ClipError(f"too slow: {rate:.4g} frames per second, {view.fps:.4g} are wanted")
+    pixel = float(stream.sample_aspect_ratio or 1)
+    picked: list[np.ndarray] = []
+    held: _Held | None = None
+    start = None
+    for number, frame in enumerate(container.decode(stream)):
+        time = number / rate if frame.time is None else float(frame.time)
+        if frame.is_corrupt:
+            raise ClipError(f"corrupt: the frame at {time:.2f} s is damaged")
+        start = time if start is None else start
+        time -= start
+        if held is not None:
+            if time <= held.time:  # a repeated or disordered time stamp
+                continue
+            _pick(picked, held, (held.time + time) / 2, view)
+        if len(picked) == view.num_frames:
+            break
+        held = _Held(time, frame, pixel)
+    if held is not None:
+        _pick(picked, held, held.time + 0.5 / rate, view)
+    if len(picked) < view.num_frames:
+        raise ClipError(
+            f"too short: {len(picked)} of {view.num_frames} frames at {view.fps:.4g} per second"
+        )
+    return np.stack(picked)
+
+
+class _Held:
+    """A frame that is converted when it is first wanted."""
+
+    def __init__(self, time: float, frame: Any, pixel: float) -> None:
+        self.time, self.frame, self.pixel = time, frame, pixel
+        self._image: np.ndarray | None = None
+
+    def image(self, view: View) -> np.ndarray:
+        if self._image is None:
+            picture = self.frame.to_ndarray(format="rgb24")
+            self._image = fit(picture, view, self.pixel, self.frame.rotation)
+        return self._image
+
+
+def _pick(picked: list[np.ndarray], held: _Held, until: float, view: View) -> None:
+    """Take the held frame for all of the view's times up to `until` [s]."""
+    while len(picked) < view.num_frames and len(picked) / view.fps <= until:
+        picked.append(held.image(view))
+
+
+def fit(picture: np.ndarray, view: View, pixel: float = 1.0, turned: int = 0) -> np.ndarray:
+    """A picture [h, w, 3] in the view's size: turned upright, cropped about its middle, resized.
+
+    Args:
+        picture: uint8.
+        view: height and width.
+        pixel: width of a pixel over its height, as the file has it before it is turned.
+        turned: anticlockwise turn that the file asks for [degrees].
+    """
+    quarters = round(turned / 90) % 4
+    if quarters:
+        picture = np.rot90(picture, quarters)
+    if quarters % 2:
+        pixel = 1 / pixel
+    h, w = picture.shape[:2]
+    # The crop in pixels of the file: as wide for its height as the view.
+    shape = view.width / view.height / pixel
+    crop_w, crop_h = min(w, round(h * shape)), min(h, round(w / shape))
+    top, left = (h - crop_h) // 2, (w - crop_w) // 2
+    cropped = np.ascontiguousarray(picture[top : top + crop_h, left : left + crop_w])
+    how = cv2.INTER_AREA if crop_h >= view.height else cv2.INTER_CUBIC
+    return cv2.resize(cropped, (view.width, view.height), interpolation=how)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pila.train import checkpoint
 from pila.train.loop import fit
 from pila.train.tasks import build_task
 
+ROOT = Path(__file__).parents[2]
 EVERY = 2
 STEPS = 12
 PROGRAM = """
@@ -82,31 +84,44 @@ def test_twenty_kills_change_nothing(tmp_path):
 
 
 def launch(folder, processes):
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", str(processes), "--no-python"),
-            *(sys.executable, "-c", PROGRAM, str(folder)),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with folder.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc_per_node", str(processes), "--no-python"),
+                *(sys.executable, "-c", PROGRAM, str(folder)),
+            ],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+            start_new_session=True,
+            stderr=log,
+        )
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_go_on_too_and_one_process_after_them(tmp_path, caplog):
+def test_two_processes_that_are_killed_go_on_too(tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    done = launch(straight, 2)
-    assert done.wait() == 0, done.stderr.read()
+    assert launch(straight, 2).wait() == 0, straight.with_suffix(".log").read_text()
     run = launch(killed, 2)
     while run.poll() is None and not list((killed / "checkpoints").glob("step-*")):
         time.sleep(0.01)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert last_step(killed) > 0
-    again = launch(killed, 2)
-    assert again.wait() == 0, again.stderr.read()
+    assert launch(killed, 2).wait() == 0, killed.with_suffix(".log").read_text()
     one, two = weights(straight), weights(killed)
     assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_and_says_what_changes(tmp_path, caplog):
+    folder = tmp_path / "run"
+    run = launch(folder, 2)
+    while run.poll() is None and not list((folder / "checkpoints").glob("step-*")):
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert last_step(folder) < STEPS
+    train(folder)
+    assert "was trained by 2 processes and goes on with 1" in caplog.text
+    assert last_step(folder) == STEPS

@@ -5,6 +5,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -193,6 +194,55 @@ class DataReplica:
     """Zip archives that can be read; one more is broken."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCache:
+    """Make a data set's latent cache; the same command again goes on.
+
+    torchrun and accelerate spread it over processes and machines (docs/latents.md).
+    """
+
+    source: Positional[str]
+    """A folder in WISA-80K's form, a CSV that lists videos, or `world`."""
+    out: Path
+    """The cache's folder."""
+    model: str = "embedded"
+    """Whose VAE and text encoder are used: embedded, a folder, or a hub id."""
+    height: int | None = None
+    """In pixels; the model's own by default."""
+    width: int | None = None
+    """In pixels; the model's own by default."""
+    num_frames: int | None = None
+    """4 n + 1; the model's own by default."""
+    fps: float | None = None
+    """Frames per second; the model's own by default."""
+    root: Path | None = None
+    """The folder with a CSV's videos; its own by default."""
+    clips: int | None = None
+    """Clips of the world."""
+    scenes: tuple[str, ...] = ()
+    """Scenes of the world; those that the model knows by default."""
+    violations: float | None = None
+    """Share of the world's clips that break a law, 0 to 1."""
+    processes: int = 2
+    """Processes that read clips and estimate flow, beside the one that encodes."""
+    shard_clips: int = 64
+    """Clips in a shard."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto; each process on a machine takes its own accelerator."""
+    dry_run: bool = False
+    """Measure the first clips, state the size and time of all, and write nothing."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataVerify:
+    """Compute the checksum of every clip in a latent cache anew."""
+
+    folder: Positional[Path]
+    """The cache's folder."""
+
+
 WorldCommand = (
     Annotated[WorldMake, subcommand("make", prefix_name=False)]
     | Annotated[WorldShow, subcommand("show", prefix_name=False)]
@@ -210,6 +260,8 @@ class World:
 DataCommand = (
     Annotated[DataWisa, subcommand("wisa", prefix_name=False)]
     | Annotated[DataReplica, subcommand("replica", prefix_name=False)]
+    | Annotated[DataCache, subcommand("cache", prefix_name=False)]
+    | Annotated[DataVerify, subcommand("verify", prefix_name=False)]
 )
 
 
@@ -440,6 +492,76 @@ def _data_replica(command: DataReplica) -> None:
     print(f"{len(replica.sound)} sound clips and {faults} faults in {command.folder}")
 
 
+def _data_cache(command: DataCache) -> None:
+    from pila.backbones.embedded import find_model
+    from pila.backbones.repository import read_json
+    from pila.data.encoders import ModelFacts
+    from pila.data.records import View
+    from pila.data.shards import estimate, write_shards
+    from pila.data.sources import WORLD, find_source
+    from pila.plan import WAN_SAMPLING
+
+    folder = find_model(command.model)
+    facts = ModelFacts.of(folder)
+    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    sizes = {name: WAN_SAMPLING[name] for name in ("height", "width", "num_frames", "fps")}
+    sizes |= {name: own[name] for name in sizes if name in own}
+    asked = {name: getattr(command, name) for name in sizes}
+    view = View(**sizes | {name: value for name, value in asked.items() if value is not None})
+    known = tuple(own.get("scenes", ())) if command.source == WORLD else ()
+    source = find_source(
+        command.source,
+        facts=facts,
+        view=view,
+        root=command.root,
+        clips=command.clips,
+        scenes=command.scenes or known,
+        violations=command.violations,
+    )
+    how: Any = {
+        "model": folder,
+        "view": view,
+        "processes": command.processes,
+        "device": command.device,
+    }
+    if command.dry_run:
+        cost = estimate(source, **how)
+        if command.json:
+            print(json.dumps(asdict(cost)))
+            return
+        each = ", ".join(f"{what} {seconds:.2f}" for what, seconds in cost.seconds.items())
+        print(f"measured    {cost.measured} clips of {cost.records}, {cost.excluded} unusable")
+        print(f"a clip      {cost.bytes_per_clip:,.0f} bytes; seconds: {each}")
+        print(f"all clips   {cost.bytes / 1e9:.2f} GB, {cost.hours:.2f} h")
+        return
+    done = write_shards(source, command.out, shard_clips=command.shard_clips, **how)
+    if int(os.environ.get("RANK", "0")):
+        return
+    if command.json:
+        print(json.dumps(asdict(done)))
+        return
+    left_out = sum(done.excluded.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in done.excluded.items())
+    rate = f"{done.made / done.seconds:.2f} clips a second" if done.made else "nothing was missing"
+    print(
+        f"{done.clips} clips in {command.out}, {left_out} excluded{f' ({why})' if why else ''}, "
+        f"{done.bytes / max(1, done.clips):,.0f} bytes a clip, {rate}"
+    )
+
+
+def _data_verify(command: DataVerify) -> None:
+    from pila.data.shards import Shards, verify
+
+    if wrong := verify(command.folder):
+        for line in wrong:
+            print(line)
+        raise InputError(
+            f"{command.folder} has {len(wrong)} faults; delete the shards that are named, each "
+            "with its .json, and make the cache again"
+        )
+    print(f"{len(Shards(command.folder))} clips in {command.folder}, all as they were written")
+
+
 def _train(command: Train) -> None:
     from pila.train import run as train
 
@@ -498,7 +620,12 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     WorldMeasure: _world_measure,
     DataWisa: _data_wisa,
     DataReplica: _data_replica,
+    DataCache: _data_cache,
+    DataVerify: _data_verify,
     Train: _train,
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
 }
+
+if __name__ == "__main__":  # for launchers: torchrun ... -m pila.cli data cache ...
+    main()

@@ -16,6 +16,8 @@ def commit() -> str:
 def weights_hash(folder: Path) -> str:
     """First 16 hex digits of the SHA-256 over a folder's safetensors files."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:  # in parts: a text encoder's files have gigabytes
+            while part := file.read(1 << 24):
+                digest.update(part)
     return digest.hexdigest()[:16]

@@ -62,7 +62,7 @@ def load_pipeline(
         InputError: a name cannot be resolved, weights are missing, pickled, truncated or
             unreadable, the adapter does not fit the model, or the device is not there.
     """
-    place = _device(device)
+    place = find_device(device)
     if offload not in OFFLOADS:
         raise InputError(f"offload is {offload!r}; use one of {', '.join(OFFLOADS)}")
     if offload != "none" and place.type == "cpu":
@@ -188,7 +188,12 @@ def _download(hub_id: str, *, what: str, revision: str | None) -> Path:
         ) from error
 
 
-def _device(name: str) -> "torch.device":
+def find_device(name: str) -> "torch.device":
+    """The device of that name; "auto" is the first accelerator, or the CPU without one.
+
+    Raises:
+        InputError: no such device here.
+    """
     import torch
 
     if name == "auto":

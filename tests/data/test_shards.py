@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ CAPTIONS = ("a red ball falls", "two balls collide head-on", "")
 class Listed:
     """A source of given records."""
 
-    listed: list
+    listed: Sequence
     excluded: dict = field(default_factory=dict)
     identity: str = "listed-1"
 

@@ -112,8 +112,9 @@ class Row:
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Row":
         """From JSON or Parquet; KeyError where something is missing."""
-        said = {f.name: raw[f.name] for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
+        said: dict[str, Any] = {f.name: raw[f.name] for f in fields(cls)}
+        said |= {name: tuple(said[name]) for name in ("categories", "latent_shape", "slots")}
+        return cls(**said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,8 @@ def read_header(folder: Path) -> Header:
             raise InputError(
                 f"{path} is of version {said['version']}; this pila reads {VERSION}: {FRESH}"
             )
-        return Header(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
+        said["latent_shape"] = tuple(said["latent_shape"])
+        return Header(**said)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise

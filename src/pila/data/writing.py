@@ -116,13 +116,15 @@ def write_shards(
     start = time.perf_counter()
     with _launched() as launch:
         if launch.rank == 0:
+            hashes = facts.hashes()
             _begin(
                 out,
                 Header(
                     source=source.identity,
                     records=len(records),
                     shard_clips=shard_clips,
-                    **facts.hashes(),
+                    vae=hashes["vae"],
+                    text_encoder=hashes["text_encoder"],
                     flow=estimator_name(flow),
                     height=view.height,
                     width=view.width,
@@ -398,7 +400,7 @@ def _launched() -> Iterator[_Launch]:
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         yield _Launch(0, 1, None)
         return
-    group = distributed.group.WORLD if began else distributed.new_group(None, PATIENCE, "gloo")
+    group: Any = distributed.group.WORLD if began else distributed.new_group(None, PATIENCE, "gloo")
     try:
         yield _Launch(distributed.get_rank(), distributed.get_world_size(), group)
     finally:

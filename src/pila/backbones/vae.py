@@ -4,6 +4,7 @@ from pathlib import Path
 from types import MethodType
 from typing import Any
 
+import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor, nn

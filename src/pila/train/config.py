@@ -1,6 +1,7 @@
 """Training configuration: frozen dataclasses that a recipe fills in completely."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pila.errors import InputError
 from pila.world.corpus import CorpusConfig
@@ -8,9 +9,12 @@ from pila.world.corpus import CorpusConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a cosine decay to `final_lr` x lr."""
+    """AdamW with a linear warm-up and a decay to `final_lr` x lr."""
 
     lr: float = 1e-3
+    decay: Literal["cosine", "tail"] = "cosine"
+    """From the first step on as a cosine, or linear over the last quarter of the steps: then a run
+    that was stopped earlier can be given more steps."""
     final_lr: float = 0.02
     warmup: int = 100
     weight_decay: float = 0.01
@@ -81,6 +85,11 @@ class GeneratorConfig:
     to read one frame off another; the rest have one level, as in sampling."""
     frame_noise_from: int = 0
     """First step with such samples."""
+    balance: float = 0.5
+    """A clip's loss counts (variance within the mean clip / variance within its scene's)^balance,
+    a third to threefold: else scenes of small things on still ground hardly count beside those
+    that fill the picture. The weight depends on the scene alone, so that the best prediction stays
+    the same."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
 

@@ -83,7 +83,7 @@ class CoupleTask:
         couple = self.config.couple
         if couple.kind == "pila":
             self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
-        x_0, text, flags = draw_batch(
+        _, x_0, text, flags = draw_batch(
             self.cache, self.captions, self.config, rng, plausible_only=couple.plausible_only
         )
         sigma = noise_levels(len(x_0), self.config.generator.shift, rng)

@@ -25,6 +25,9 @@ from pila.train.loop import num_processes
 from pila.train.text import MAX_TOKENS, tokenise, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
+SHARES = 8
+"""Clips of each scene that its weight is read off."""
+
 
 def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
     """An untrained Wan transformer for 16 latent channels and text embeddings of that width."""
@@ -107,6 +110,7 @@ class GeneratorTask:
         self.captions = CaptionEncoder(self.parts)
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
+        self.weights = scene_weights(self.cache, config.generator.balance)
         torch.manual_seed(config.seed)
         width = self.captions.encoder.config.d_model
         self.module: Any = build_transformer(config.generator, width)
@@ -122,7 +126,7 @@ class GeneratorTask:
 
     def loss(self, step: int, rng: torch.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
-        x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
+        indices, x_0, text, _ = draw_batch(self.cache, self.captions, self.config, rng)
         levels = self.frame_levels(len(x_0), x_0.shape[2], step, rng)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, levels)
@@ -135,7 +139,8 @@ class GeneratorTask:
             for name, mask in (("high", sigma > 0.8), ("low", sigma <= 0.8))
             if (alike & mask).any()
         }
-        return error.mean(), split
+        weights = self.weights[[index % len(self.weights) for index in indices]]
+        return (weights * error).mean(), split
 
     def sampling(self) -> dict[str, Any]:
         """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
@@ -203,6 +208,16 @@ class GeneratorTask:
         return beside.rename(final)
 
 
+def scene_weights(cache: LatentCache, balance: float) -> Tensor:
+    """Weight of each scene's loss [scenes], mean 1; see `GeneratorConfig.balance`."""
+    scenes = len(cache.world.named)
+    latents, _, _ = cache.batch(list(range(min(len(cache), SHARES * scenes))))
+    within = latents.var((2, 3, 4)).mean(1)
+    by_scene = torch.stack([within[scene::scenes].mean() for scene in range(scenes)])
+    weights = ((by_scene.mean() / by_scene) ** balance).clamp(1 / 3, 3)
+    return weights / weights.mean()
+
+
 def draw_batch(
     cache: LatentCache,
     captions: CaptionEncoder,
@@ -210,8 +225,8 @@ def draw_batch(
     rng: torch.Generator,
     *,
     plausible_only: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8]."""
+) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """Indices, latents [b, 16, t, h, w], text [b, n, d] with some dropped, categories [b, 8]."""
     indices: list[int] = []
     while len(indices) < config.optim.batch // num_processes():
         (index,) = torch.randint(0, len(cache), (1,), generator=rng).tolist()
@@ -227,4 +242,4 @@ def draw_batch(
             strict=True,
         )
     ]
-    return x_0, captions(said), flags
+    return indices, x_0, captions(said), flags

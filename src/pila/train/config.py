@@ -80,9 +80,12 @@ class GeneratorConfig:
     sampling_steps: int = 16
     guidance_scale: float = 3.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
-    frame_noise: float = 0.5
+    high_noise: float = 0.4
+    """Share of each batch at noise levels of 0.9 to 1, where the caption alone tells what is where.
+    Else one sample in seven is, and captions are learned last."""
+    frame_noise: float = 0.25
     """Share of each batch whose frames have noise levels of their own, so that the model learns
-    to read one frame off another; the rest have one level, as in sampling."""
+    to read one frame off another; all others have one level, as in sampling."""
     frame_noise_from: int = 0
     """First step with such samples."""
     balance: float = 0.5
@@ -94,9 +97,14 @@ class GeneratorConfig:
     """Share of captions replaced by the empty one, for guidance."""
 
     def __post_init__(self) -> None:
-        for name in ("frame_noise", "drop_text"):
+        for name in ("frame_noise", "high_noise", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
+        if self.frame_noise + self.high_noise > 1:
+            raise InputError(
+                f"generator.frame_noise is {self.frame_noise} and high_noise {self.high_noise}; "
+                "together they are at most 1"
+            )
         if self.boundary is not None and not 0 < self.boundary < 1:
             raise InputError(f"generator.boundary is {self.boundary}; a noise level is in (0, 1)")
 

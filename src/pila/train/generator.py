@@ -25,6 +25,8 @@ from pila.train.loop import num_processes
 from pila.train.text import MAX_TOKENS, tokenise, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
+HIGH_NOISE = 0.9
+"""Noise level above which a clip says next to nothing about itself."""
 SHARES = 8
 """Clips of each scene that its weight is read off."""
 
@@ -159,14 +161,19 @@ class GeneratorTask:
     def frame_levels(self, batch: int, frames: int, step: int, rng: torch.Generator) -> Tensor:
         """Noise levels of latent frames, [batch, frames]: one a sample, for some one a frame.
 
+        A share of the samples is nearly noise alone.
+
         Where each frame has its own, they are spread evenly and shuffled, so that there is always
         a clear frame to read the noisy ones off.
         """
         generator = self.config.generator
         levels = noise_levels(batch, generator.shift, rng)[:, None].repeat(1, frames)
+        order = torch.randperm(batch, generator=rng)
+        high = order[: round(generator.high_noise * batch)]
+        u = (torch.rand(1, generator=rng) + torch.arange(len(high)) / max(1, len(high))) % 1
+        levels[high] = (1 - (1 - HIGH_NOISE) * u)[:, None]
         if step >= generator.frame_noise_from:
-            apart = round(generator.frame_noise * batch)
-            for row in torch.randperm(batch, generator=rng)[:apart]:
+            for row in order[len(high) :][: round(generator.frame_noise * batch)]:
                 own = noise_levels(frames, generator.shift, rng)
                 levels[row] = own[torch.randperm(frames, generator=rng)]
         return levels

@@ -93,6 +93,8 @@ class GeneratorConfig:
     a third to threefold: else scenes of small things on still ground hardly count beside those
     that fill the picture. The weight depends on the scene alone, so that the best prediction stays
     the same."""
+    whereabouts: float = 0.1
+    """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
 

@@ -103,6 +103,60 @@ class TwoDenoisers(nn.Module):
         return (v,)
 
 
+class Whereabouts(nn.Module):
+    """Asks the tokens half way through a transformer for their row, column and frame.
+
+    Wan knows places by rotary embeddings alone, which are relative: in pure noise a token finds its
+    place only from where its neighbours end, layer by layer. Captions say where things are, so a
+    small model reads layouts off the noise until it has learned that. This head teaches it, and is
+    not exported.
+    """
+
+    def __init__(self, transformer: WanTransformer3DModel, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        width = transformer.config["num_attention_heads"] * transformer.config["attention_head_dim"]
+        self.head = nn.Linear(width, sum(grid))
+        self._seen: Tensor | None = None
+        middle = transformer.blocks[(len(transformer.blocks) - 1) // 2]
+        middle.register_forward_hook(self._see)
+
+    def _see(self, block: nn.Module, given: Any, out: Tensor) -> None:
+        self._seen = out
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether its transformer has been called since the last answer."""
+        return self._seen is not None
+
+    def forward(self) -> Tensor:
+        """Mean cross-entropy [] of the places of the last forward pass's tokens."""
+        assert self._seen is not None
+        b = len(self._seen)
+        places = torch.meshgrid(*(torch.arange(n) for n in self.grid), indexing="ij")
+        answers = self.head(self._seen).split(self.grid, dim=-1)
+        self._seen = None
+        losses = [
+            nn.functional.cross_entropy(
+                answer.flatten(0, 1), place.flatten().repeat(b).to(answer.device)
+            )
+            for answer, place in zip(answers, places, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+class Taught(nn.Module):
+    """What is trained: one generator or two denoisers, and the heads that are left behind."""
+
+    def __init__(self, generator: Any, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.generator = generator
+        parts = [generator]
+        if isinstance(generator, TwoDenoisers):
+            parts = [generator.transformer, generator.transformer_2]
+        self.whereabouts = nn.ModuleList(Whereabouts(part, grid) for part in parts)
+
+
 class GeneratorTask:
     """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped."""
 
@@ -119,6 +173,8 @@ class GeneratorTask:
         if config.generator.boundary is not None:
             low = build_transformer(config.generator, width)
             self.module = TwoDenoisers(self.module, low, config.generator.boundary)
+        side = config.world.size // 8 // config.generator.patch
+        self.module = Taught(self.module, ((NUM_FRAMES - 1) // 4 + 1, side, side))
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
@@ -132,7 +188,10 @@ class GeneratorTask:
         levels = self.frame_levels(len(x_0), x_0.shape[2], step, rng)
         noise = torch.randn(x_0.shape, generator=rng)
         x_t = noised(x_0, noise, levels)
-        v = self.module(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+        generator = self.module.generator
+        v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+        asked = [head() for head in self.module.whereabouts if head.was_asked]
+        where = torch.stack(asked).mean()
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
         sigma = levels[:, 0]
         alike = (levels == sigma[:, None]).all(1)
@@ -142,7 +201,8 @@ class GeneratorTask:
             if (alike & mask).any()
         }
         weights = self.weights[[index % len(self.weights) for index in indices]]
-        return (weights * error).mean(), split
+        split["whereabouts"] = where.item()
+        return (weights * error).mean() + self.config.generator.whereabouts * where, split
 
     def sampling(self) -> dict[str, Any]:
         """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
@@ -197,9 +257,9 @@ class GeneratorTask:
             flow_shift=self.config.generator.shift,
         )
         self.module.eval()
-        one, two = self.module, None
-        if isinstance(self.module, TwoDenoisers):
-            one, two = self.module.transformer, self.module.transformer_2
+        one, two = self.module.generator, None
+        if isinstance(one, TwoDenoisers):
+            one, two = one.transformer, one.transformer_2
         WanPipeline(
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,

@@ -39,7 +39,9 @@ def config():
         recipe,
         optim=replace(recipe.optim, steps=2, batch=4, warmup=1),
         world=replace(recipe.world, clips=16, scenes=("thrown_ball", "ball_collision", "hot_spot")),
-        generator=GeneratorConfig(layers=1, ffn=64, frame_noise_from=1),
+        generator=GeneratorConfig(
+            layers=1, ffn=64, frame_noise_from=1, frame_noise=0.5, high_noise=0.25
+        ),
     )
 
 

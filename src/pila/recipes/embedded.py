@@ -38,7 +38,7 @@ def embedded_generator() -> TrainConfig:
         optim=OptimConfig(
             lr=1.2e-3,
             decay="tail",
-            steps=14_000,
+            steps=12_000,
             batch=16,
             warmup=100,
             ema=0.998,

@@ -116,7 +116,7 @@ class ExperimentLaws:
     """embedded, or a folder of a model trained on the simulated world."""
     adapters: tuple[str, ...] = ("pila=embedded",)
     """Adapters to compare with the frozen generator, each as name=place."""
-    prompts: int = 102
+    prompts: int = 96
     """Held-out prompts, shared evenly among the scenes."""
     noise_seeds: int = 3
     """Clips of each prompt."""

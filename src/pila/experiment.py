@@ -24,7 +24,7 @@ def run_laws(
     output: Path,
     model: str = "embedded",
     adapters: Sequence[str] = ("pila=embedded",),
-    prompts: int = 102,
+    prompts: int = 96,
     noise_seeds: int = 3,
     steps: int | None = None,
     guidance_scale: float | None = None,

@@ -1,5 +1,6 @@
 """The embedded generator's training: its noise levels, its steps, and the repository it leaves."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,13 @@ from diffusers import WanPipeline
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train.config import GeneratorConfig
-from pila.train.generator import GeneratorTask, TwoDenoisers, build_transformer, noise_levels
+from pila.train.generator import (
+    GeneratorTask,
+    TwoDenoisers,
+    Whereabouts,
+    build_transformer,
+    noise_levels,
+)
 from pila.train.loop import fit
 
 
@@ -32,7 +39,9 @@ def config():
         recipe,
         optim=replace(recipe.optim, steps=2, batch=4, warmup=1),
         world=replace(recipe.world, clips=16, scenes=("thrown_ball", "ball_collision", "hot_spot")),
-        generator=GeneratorConfig(layers=1, ffn=64, frame_noise_from=1),
+        generator=GeneratorConfig(
+            layers=1, ffn=64, frame_noise_from=1, frame_noise=0.5, high_noise=0.25
+        ),
     )
 
 
@@ -49,6 +58,8 @@ def test_frames_with_levels_of_their_own_come_later_and_to_half_the_batch(task):
     levels = task.frame_levels(4, 9, 1, rng)
     apart = (levels != levels[:, :1]).any(1)
     assert apart.sum() == 2
+    # One of four is nearly noise alone.
+    assert (levels[~apart][:, 0] >= 0.9).sum() >= 1
     # Always a clear frame to read the others off, and a noisy one to be read.
     assert (levels[apart].amin(1) < 0.3).all()
     assert (levels[apart].amax(1) > 0.9).all()
@@ -60,13 +71,13 @@ def test_timesteps_by_token_say_the_same_as_one_for_all(task):
     levels = torch.tensor([[0.4], [0.9]]).repeat(1, 9)
     tokens = (levels * 1000).repeat_interleave(16, dim=1)
     with torch.no_grad():
-        one = task.module(x, levels[:, 0] * 1000, text, return_dict=False)[0]
-        each = task.module(x, tokens, text, return_dict=False)[0]
+        one = task.module.generator(x, levels[:, 0] * 1000, text, return_dict=False)[0]
+        each = task.module.generator(x, tokens, text, return_dict=False)[0]
     torch.testing.assert_close(one, each, rtol=1e-4, atol=1e-5)
 
 
 def test_it_trains_and_leaves_a_wan_repository(task, tmp_path):
-    before = {k: v.clone() for k, v in task.module.state_dict().items()}
+    before = {k: v.clone() for k, v in task.module.generator.state_dict().items()}
     folder = fit(task, config(), tmp_path, progress=False)
     assert folder is not None
     pipeline = WanPipeline.from_pretrained(folder)
@@ -79,7 +90,7 @@ def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
     chosen = config()
     chosen = replace(chosen, generator=replace(chosen.generator, boundary=0.875))
     two = GeneratorTask(chosen)
-    before = {k: v.clone() for k, v in two.module.state_dict().items()}
+    before = {k: v.clone() for k, v in two.module.generator.state_dict().items()}
     folder = fit(two, chosen, tmp_path, progress=False)
     assert folder is not None
     pipeline = WanPipeline.from_pretrained(folder)
@@ -107,3 +118,24 @@ def test_each_sample_goes_to_the_denoiser_of_its_noise():
 def test_a_share_out_of_bounds_is_named():
     with pytest.raises(InputError, match=r"generator.frame_noise is 1.5; a share is in \[0, 1\]"):
         GeneratorConfig(frame_noise=1.5)
+
+
+def test_tokens_learn_where_they_are_and_the_head_stays_behind(tmp_path):
+    torch.manual_seed(0)
+    transformer = build_transformer(config().generator, 64)
+    where = Whereabouts(transformer, (9, 4, 4))
+    optimizer = torch.optim.Adam([*transformer.parameters(), *where.parameters()], lr=2e-3)
+    text, losses = torch.zeros(2, 32, 64), []
+    assert not where.was_asked
+    for _ in range(40):
+        transformer(torch.randn(2, 16, 9, 12, 12), torch.full((2,), 1000.0), text)
+        assert where.was_asked
+        loss = where()
+        assert not where.was_asked
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    chance = (math.log(9) + 2 * math.log(4)) / 3
+    assert losses[0] == pytest.approx(chance, abs=0.3)
+    assert losses[-1] < losses[0] - 0.05  # out of pure noise

@@ -52,7 +52,7 @@ class Protocol:
     """What is generated, the same for all methods."""
 
     model: str = "embedded"
-    prompts: int = 102
+    prompts: int = 96
     noise_seeds: int = 3
     first_seed: int = HELD_OUT_SEED
     steps: int | None = None

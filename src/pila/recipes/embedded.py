@@ -35,7 +35,15 @@ def embedded_generator() -> TrainConfig:
     return TrainConfig(
         task="generator",
         world=WORLD,
-        optim=OptimConfig(lr=1.5e-3, steps=16_000, batch=16, warmup=100, ema=0.998, final_lr=0.01),
+        optim=OptimConfig(
+            lr=1.2e-3,
+            decay="tail",
+            steps=12_000,
+            batch=16,
+            warmup=100,
+            ema=0.998,
+            final_lr=0.01,
+        ),
     )
 
 

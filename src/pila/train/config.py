@@ -10,9 +10,12 @@ from pila.world.corpus import CorpusConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a cosine decay to `final_lr` x lr."""
+    """AdamW with a linear warm-up and a decay to `final_lr` x lr."""
 
     lr: float = 1e-3
+    decay: Literal["cosine", "tail"] = "cosine"
+    """From the first step on as a cosine, or linear over the last quarter of the steps: then a run
+    that was stopped earlier can be given more steps."""
     final_lr: float = 0.02
     warmup: int = 100
     weight_decay: float = 0.01
@@ -85,18 +88,33 @@ class GeneratorConfig:
     sampling_steps: int = 16
     guidance_scale: float = 3.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
-    frame_noise: float = 0.5
+    high_noise: float = 0.4
+    """Share of each batch at noise levels of 0.9 to 1, where the caption alone tells what is where.
+    Else one sample in seven is, and captions are learned last."""
+    frame_noise: float = 0.25
     """Share of each batch whose frames have noise levels of their own, so that the model learns
-    to read one frame off another; the rest have one level, as in sampling."""
+    to read one frame off another; all others have one level, as in sampling."""
     frame_noise_from: int = 0
     """First step with such samples."""
+    balance: float = 0.5
+    """A clip's loss counts (variance within the mean clip / variance within its scene's)^balance,
+    a third to threefold: else scenes of small things on still ground hardly count beside those
+    that fill the picture. The weight depends on the scene alone, so that the best prediction stays
+    the same."""
+    whereabouts: float = 0.1
+    """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
 
     def __post_init__(self) -> None:
-        for name in ("frame_noise", "drop_text"):
+        for name in ("frame_noise", "high_noise", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
+        if self.frame_noise + self.high_noise > 1:
+            raise InputError(
+                f"generator.frame_noise is {self.frame_noise} and high_noise {self.high_noise}; "
+                "together they are at most 1"
+            )
         if self.boundary is not None and not 0 < self.boundary < 1:
             raise InputError(f"generator.boundary is {self.boundary}; a noise level is in (0, 1)")
 

@@ -24,6 +24,11 @@ from pila.train.draws import Draws
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
+HIGH_NOISE = 0.9
+"""Noise level above which a clip says next to nothing about itself."""
+SHARES = 8
+"""Clips of each scene that its weight is read off."""
+
 
 def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransformer3DModel:
     """An untrained Wan transformer for 16 latent channels and text embeddings of that width."""
@@ -83,6 +88,60 @@ class TwoDenoisers(nn.Module):
         return (v,)
 
 
+class Whereabouts(nn.Module):
+    """Asks the tokens half way through a transformer for their row, column and frame.
+
+    Wan knows places by rotary embeddings alone, which are relative: in pure noise a token finds its
+    place only from where its neighbours end, layer by layer. Captions say where things are, so a
+    small model reads layouts off the noise until it has learned that. This head teaches it, and is
+    not exported.
+    """
+
+    def __init__(self, transformer: WanTransformer3DModel, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        width = transformer.config["num_attention_heads"] * transformer.config["attention_head_dim"]
+        self.head = nn.Linear(width, sum(grid))
+        self._seen: Tensor | None = None
+        middle = transformer.blocks[(len(transformer.blocks) - 1) // 2]
+        middle.register_forward_hook(self._see)
+
+    def _see(self, block: nn.Module, given: Any, out: Tensor) -> None:
+        self._seen = out
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether its transformer has been called since the last answer."""
+        return self._seen is not None
+
+    def forward(self) -> Tensor:
+        """Mean cross-entropy [] of the places of the last forward pass's tokens."""
+        assert self._seen is not None
+        b = len(self._seen)
+        places = torch.meshgrid(*(torch.arange(n) for n in self.grid), indexing="ij")
+        answers = self.head(self._seen).split(self.grid, dim=-1)
+        self._seen = None
+        losses = [
+            nn.functional.cross_entropy(
+                answer.flatten(0, 1), place.flatten().repeat(b).to(answer.device)
+            )
+            for answer, place in zip(answers, places, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+class Taught(nn.Module):
+    """What is trained: one generator or two denoisers, and the heads that are left behind."""
+
+    def __init__(self, generator: Any, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.generator = generator
+        parts = [generator]
+        if isinstance(generator, TwoDenoisers):
+            parts = [generator.transformer, generator.transformer_2]
+        self.whereabouts = nn.ModuleList(Whereabouts(part, grid) for part in parts)
+
+
 class GeneratorTask:
     """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped."""
 
@@ -92,12 +151,15 @@ class GeneratorTask:
         self.captions = CaptionEncoder(self.parts)
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
+        self.weights = scene_weights(self.cache, config.generator.balance)
         torch.manual_seed(config.seed)
         width = self.captions.encoder.config.d_model
         self.module: Any = build_transformer(config.generator, width)
         if config.generator.boundary is not None:
             low = build_transformer(config.generator, width)
             self.module = TwoDenoisers(self.module, low, config.generator.boundary)
+        side = config.world.size // 8 // config.generator.patch
+        self.module = Taught(self.module, ((NUM_FRAMES - 1) // 4 + 1, side, side))
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
@@ -108,11 +170,14 @@ class GeneratorTask:
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         rng = draws.shared()
-        x_0, text, _ = draw_batch(self.cache, self.captions, self.config, draws, rng)
+        indices, x_0, text, _ = draw_batch(self.cache, self.captions, self.config, draws, rng)
         levels = draws.take(self.frame_levels(draws.batch, x_0.shape[2], draws.step, rng))
         noise = draws.normal(tuple(x_0.shape[1:]))
         x_t = noised(x_0, noise, levels)
-        v = self.module(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+        generator = self.module.generator
+        v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+        asked = [head() for head in self.module.whereabouts if head.was_asked]
+        where = torch.stack(asked).mean()
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
         sigma = levels[:, 0]
         alike = (levels == sigma[:, None]).all(1)
@@ -121,7 +186,9 @@ class GeneratorTask:
             for name, mask in (("high", sigma > 0.8), ("low", sigma <= 0.8))
             if (alike & mask).any()
         }
-        return error.mean(), split
+        weights = self.weights[[index % len(self.weights) for index in indices]]
+        split["whereabouts"] = where.item()
+        return (weights * error).mean() + self.config.generator.whereabouts * where, split
 
     def sampling(self) -> dict[str, Any]:
         """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
@@ -140,14 +207,19 @@ class GeneratorTask:
     def frame_levels(self, batch: int, frames: int, step: int, rng: torch.Generator) -> Tensor:
         """Noise levels of latent frames, [batch, frames]: one a sample, for some one a frame.
 
+        A share of the samples is nearly noise alone.
+
         Where each frame has its own, they are spread evenly and shuffled, so that there is always
         a clear frame to read the noisy ones off.
         """
         generator = self.config.generator
         levels = noise_levels(batch, generator.shift, rng)[:, None].repeat(1, frames)
+        order = torch.randperm(batch, generator=rng)
+        high = order[: round(generator.high_noise * batch)]
+        u = (torch.rand(1, generator=rng) + torch.arange(len(high)) / max(1, len(high))) % 1
+        levels[high] = (1 - (1 - HIGH_NOISE) * u)[:, None]
         if step >= generator.frame_noise_from:
-            apart = round(generator.frame_noise * batch)
-            for row in torch.randperm(batch, generator=rng)[:apart]:
+            for row in order[len(high) :][: round(generator.frame_noise * batch)]:
                 own = noise_levels(frames, generator.shift, rng)
                 levels[row] = own[torch.randperm(frames, generator=rng)]
         return levels
@@ -174,9 +246,9 @@ class GeneratorTask:
             flow_shift=self.config.generator.shift,
         )
         self.module.eval()
-        one, two = self.module, None
-        if isinstance(self.module, TwoDenoisers):
-            one, two = self.module.transformer, self.module.transformer_2
+        one, two = self.module.generator, None
+        if isinstance(one, TwoDenoisers):
+            one, two = one.transformer, one.transformer_2
         WanPipeline(
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,
@@ -192,6 +264,16 @@ class GeneratorTask:
         return beside.rename(final)
 
 
+def scene_weights(cache: LatentCache, balance: float) -> Tensor:
+    """Weight of each scene's loss [scenes], mean 1; see `GeneratorConfig.balance`."""
+    scenes = len(cache.world.named)
+    latents, _, _ = cache.batch(list(range(min(len(cache), SHARES * scenes))))
+    within = latents.var((2, 3, 4)).mean(1)
+    by_scene = torch.stack([within[scene::scenes].mean() for scene in range(scenes)])
+    weights = ((by_scene.mean() / by_scene) ** balance).clamp(1 / 3, 3)
+    return weights / weights.mean()
+
+
 def draw_batch(
     cache: LatentCache,
     captions: CaptionEncoder,
@@ -200,8 +282,8 @@ def draw_batch(
     rng: torch.Generator,
     *,
     plausible_only: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents [b, 16, t, h, w], text [b, n, d] with some captions dropped, categories [b, 8].
+) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """Indices, latents [b, 16, t, h, w], text [b, n, d] with some dropped, categories [b, 8].
 
     The drawn rows of a batch that `rng` draws as a whole, the same in every process.
     """
@@ -218,4 +300,4 @@ def draw_batch(
         "" if drop else vary(text, draw)
         for text, drop in zip(texts, draws.take(dropped), strict=True)
     ]
-    return x_0, captions(said), flags
+    return mine, x_0, captions(said), flags

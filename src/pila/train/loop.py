@@ -27,6 +27,9 @@ from pila.train.draws import Draws, rows_of
 
 log = logging.getLogger(__name__)
 
+TAIL = 0.25
+"""Share of the steps over which the learning rate falls where it does not fall from the start."""
+
 
 class Task(Protocol):
     """What is trained: its module, its loss, and what it leaves behind."""
@@ -208,10 +211,14 @@ def _mean(figures: list[Mapping[str, float]]) -> dict[str, float]:
 
 
 def schedule(step: int, optim: OptimConfig) -> float:
-    """Learning-rate factor: linear warm-up, then a cosine down to `final_lr`."""
+    """Learning-rate factor: linear warm-up, then `optim.decay` down to `final_lr`."""
     warm = min(1.0, (step + 1) / max(1, optim.warmup))
     done = step / max(1, optim.steps)
-    return warm * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
+    if optim.decay == "cosine":
+        left = 0.5 * (1 + math.cos(math.pi * done))
+    else:
+        left = min(1.0, (1 - done) / TAIL)
+    return warm * (optim.final_lr + (1 - optim.final_lr) * left)
 
 
 def _begin(output: Path, config: TrainConfig) -> None:

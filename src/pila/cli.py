@@ -96,6 +96,12 @@ class Train:
     """Steps between checkpoints."""
     seed: int = 0
     """Seed of the start and of the order of the data."""
+    model: str | None = None
+    """The generator to train an adapter for, a folder or a hub id; the recipe's own by default."""
+    data: Path | None = None
+    """A latent cache made with that model (`pila data cache`); the recipe's clips by default."""
+    start: str | None = None
+    """The adapter to go on from, a folder or a hub id; untrained by default."""
     dry_run: bool = False
     """Print the whole configuration and train nothing."""
     json: bool = False
@@ -571,6 +577,9 @@ def _train(command: Train) -> None:
         max_steps=command.max_steps,
         checkpoint_every=command.checkpoint_every,
         seed=command.seed,
+        model=command.model,
+        data=command.data,
+        start=command.start,
         dry_run=command.dry_run,
         json=command.json,
     )

@@ -5,6 +5,7 @@ without a download.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,13 +104,19 @@ def load_pipeline(
     return pipeline
 
 
-def find_model(name: str | Path, *, revision: str | None = None) -> Path:
+def find_model(name: str | Path, *, revision: str | None = None, parts: Sequence[str] = ()) -> Path:
     """Local folder of a Wan repository: the embedded one, a path, or a downloaded hub snapshot.
+
+    Args:
+        name: "embedded", a folder, or a hub id.
+        revision: branch, tag or commit of a hub repository.
+        parts: the components (`transformer`, ...) that are wanted; all by default. Only a download
+            is spared by it.
 
     Raises:
         InputError: there is no such folder, and the hub does not have or cannot give it.
     """
-    return _find(name, EMBEDDED_MODEL, what="model", revision=revision)
+    return _find(name, EMBEDDED_MODEL, what="model", revision=revision, parts=parts)
 
 
 def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
@@ -142,7 +149,14 @@ def _adapter_class(config: dict[str, Any]) -> Any:
     return getattr(pila.adapter, name)
 
 
-def _find(name: str | Path, embedded: Path, *, what: str, revision: str | None) -> Path:
+def _find(
+    name: str | Path,
+    embedded: Path,
+    *,
+    what: str,
+    revision: str | None,
+    parts: Sequence[str] = (),
+) -> Path:
     if str(name) == "embedded":
         if not embedded.is_dir():
             raise InputError(
@@ -154,14 +168,14 @@ def _find(name: str | Path, embedded: Path, *, what: str, revision: str | None) 
     if path.exists():
         return path
     if isinstance(name, str) and _HUB_ID.fullmatch(name):
-        return _download(name, what=what, revision=revision)
+        return _download(name, what=what, revision=revision, parts=parts)
     raise InputError(
         f"there is no {what} {name}; pass 'embedded', an existing folder, or a hub id such as "
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
     )
 
 
-def _download(hub_id: str, *, what: str, revision: str | None) -> Path:
+def _download(hub_id: str, *, what: str, revision: str | None, parts: Sequence[str]) -> Path:
     """Snapshot of a hub repository, without pickles; from the cache where it is complete there."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
@@ -171,9 +185,12 @@ def _download(hub_id: str, *, what: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    suffixes = ("*.json", "*.safetensors", "*.txt", "*.model")
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    if parts:
+        patterns = ["model_index.json", "pila.json"]
+        patterns += [f"{part}/*.{kind}" for part in parts for kind in ("json", "safetensors")]
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(suffixes)))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InputError(
             f"{hub_id} is no folder here, and the hub has no such {what}"

@@ -3,6 +3,7 @@
 import json as json_module
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ def run(
     max_steps: int | None = None,
     checkpoint_every: int = 500,
     seed: int = 0,
+    model: str | None = None,
+    data: Path | None = None,
+    start: str | None = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> Path | None:
@@ -33,6 +37,9 @@ def run(
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
         seed: start and order of the training.
+        model: the generator (a folder or a hub id) instead of the recipe's.
+        data: a latent cache of that model instead of the recipe's clips.
+        start: the adapter (a folder or a hub id) that the first stage goes on from.
         dry_run: print the whole config and an estimate of size and time, and train nothing.
         json: print that config as JSON.
 
@@ -40,7 +47,8 @@ def run(
         Where the finished module lies, or None when it is not finished.
 
     Raises:
-        InputError: unknown recipe, or numbers out of bounds.
+        InputError: unknown recipe, numbers out of bounds, or a model, cache or adapter that is not
+            there or does not fit.
     """
     from pila.recipes import RECIPES
 
@@ -51,7 +59,10 @@ def run(
             raise InputError(f"{name} is {value}; it must be at least 1")
     chosen = RECIPES[recipe]()
     stages = chosen if isinstance(chosen, dict) else {"": chosen}
-    stages = {name: replace(config, seed=seed) for name, config in stages.items()}
+    changes = {"model": model, "data": None if data is None else str(data)}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    stages = {name: replace(c, seed=seed, **changes) for name, c in stages.items()}
+    _check_given(recipe, stages, start=start, dry_run=dry_run)
     if dry_run:
         shown = {name: asdict(c) | {"estimate": _estimate(c)} for name, c in stages.items()}
         text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
@@ -61,17 +72,18 @@ def run(
     from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 
-    left: Path | None = None
+    left: Path | str | None = start
+    finished: Path | None = None
     for name, config in stages.items():
         folder = output / name
         # A stage that is done leaves what the next one begins with, and is not begun again.
         if name and (folder / "adapter").is_dir():
-            left = folder / "adapter"
+            left = finished = folder / "adapter"
             continue
         if left is not None:
             config = replace(config, start=str(left))
         accelerator = make_accelerator(config.optim)
-        left = fit(
+        left = finished = fit(
             build_task(config, accelerator.device),
             config,
             folder,
@@ -79,11 +91,44 @@ def run(
             max_steps=max_steps,
             checkpoint_every=checkpoint_every,
         )
-        if left is None:
+        if finished is None:
             return None
-    if left is not None and "" not in stages:
-        left = _put_in_place(left, output / "adapter")
-    return left
+    if finished is not None and "" not in stages:
+        finished = _put_in_place(finished, output / "adapter")
+    return finished
+
+
+def _check_given(
+    recipe: str, stages: Mapping[str, "TrainConfig"], *, start: str | None, dry_run: bool
+) -> None:
+    """Refuse what a recipe cannot use, before anything is loaded or downloaded."""
+    from pila.data.shard_files import read_header
+    from pila.recipes import RECIPES
+    from pila.train.config import ADAPTER_TASKS
+
+    own = RECIPES[recipe]()
+    for name, config in stages.items():
+        was = own[name] if isinstance(own, dict) else own
+        if config.task not in ADAPTER_TASKS:
+            given = {"data": config.data, "start": start}
+            given["model"] = None if config.model == was.model else config.model
+            for option, value in given.items():
+                if value is not None:
+                    raise InputError(
+                        f"{option} is {value}, but {recipe} trains no adapter; leave it out"
+                    )
+        elif config.data is not None:
+            read_header(Path(config.data))
+        elif not dry_run and not _knows_world(config.model):
+            raise InputError(
+                f"{recipe} has no clips for {config.model}; make a latent cache "
+                f"(pila data cache SOURCE --model {config.model} --out CACHE) and pass --data CACHE"
+            )
+
+
+def _knows_world(model: str) -> bool:
+    """Whether a model is one of the simulated world, whose clips are made when wanted."""
+    return model == "embedded" or (Path(model) / "pila.json").is_file()
 
 
 def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:

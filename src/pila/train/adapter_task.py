@@ -14,6 +14,7 @@ from pila.adapter import PilaAdapter, PlainAdapter
 from pila.backbones.base import check_fit
 from pila.backbones.embedded import find_adapter, find_model
 from pila.backbones.repository import check_model_folder
+from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
@@ -40,11 +41,14 @@ class AdapterTask:
 
     def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
-        folder = find_model(config.model)
+        # A cache holds what VAE and text encoder have to say: they need not be there.
+        parts = () if config.data is None else ("transformer", "transformer_2")
+        folder = find_model(config.model, parts=parts)
         start = find_adapter(config.start)
         if start is not None:
             check_fit(check_model_folder(start), check_model_folder(folder / "transformer"))
         self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
+        self._check_clips(folder)
         self.training, self.held_out = self._split()
         half = config.optim.precision == "bf16" and self.device.type != "cpu"
         dtype = torch.bfloat16 if half else torch.float32
@@ -145,6 +149,23 @@ class AdapterTask:
         )
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
+
+    def _check_clips(self, folder: Path) -> None:
+        """Refuse clips that another model's VAE or text encoder has encoded."""
+        if self.config.data is None:
+            return
+        config = check_model_folder(folder / "transformer")
+        cache = read_header(Path(self.config.data))
+        facts = {
+            "latent channels": (cache.latent_shape[0], config.get("in_channels")),
+            "numbers in a token's embedding": (cache.text_width, config.get("text_dim")),
+        }
+        for what, (there, here) in facts.items():
+            if there != here:
+                raise InputError(
+                    f"{self.config.data} holds {there} {what}, but {self.config.model} takes "
+                    f"{here}; make the cache with --model {self.config.model}"
+                )
 
     def _split(self) -> tuple[Tensor, Tensor]:
         """Indices of the clips that are trained on, and of those held out."""

@@ -243,5 +243,8 @@ class TrainConfig:
     seed: int = 0
 
 
+ADAPTER_TASKS = ("observe", "recover", "couple")
+"""The tasks that train an adapter on a frozen generator: stages A, B and C."""
+
 Stages = dict[str, TrainConfig]
 """Runs in a row by name; each goes on from the adapter that the one before it has left."""

@@ -18,7 +18,7 @@ from pila.backbones.embedded import find_model
 from pila.backbones.repository import read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
-from pila.train.config import TrainConfig
+from pila.train.config import ADAPTER_TASKS, TrainConfig
 from pila.train.generator import build_transformer
 
 WAN_LATENTS = (16, 21, 60, 104)
@@ -58,7 +58,7 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
     Raises:
         InputError: the recipe's model is not on this machine (nothing is downloaded for this).
     """
-    if config.task not in ("generator", "observe", "recover", "couple"):
+    if config.task not in ("generator", *ADAPTER_TASKS):
         return None
     folder = _local(config.model)
     text_dim = int(read_json(folder / "text_encoder" / "config.json")["d_model"])

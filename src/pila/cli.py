@@ -156,6 +156,27 @@ class ExperimentMeasures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentBank:
+    """How much of the simulated world's true fields an adapter's bank holds, slot by slot.
+
+    What was read before under the same settings is kept.
+    """
+
+    output: Path = Path("experiments/bank")
+    """Folder for bank.json and bank.md."""
+    model: str = "embedded"
+    """embedded, or a folder of a model trained on the simulated world."""
+    adapters: tuple[str, ...] = ("pila=embedded",)
+    """Adapters to read, each as name=place."""
+    clips: int = 8
+    """Held-out true clips of each scene."""
+    processes: int = 2
+    """Scenes read at once, one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataWisa:
     """Read WISA-80K as published: filter it, relabel it, and report what it holds."""
 
@@ -281,6 +302,7 @@ class Data:
 ExperimentCommand = (
     Annotated[ExperimentLaws, subcommand("laws", prefix_name=False)]
     | Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)]
+    | Annotated[ExperimentBank, subcommand("bank", prefix_name=False)]
 )
 
 
@@ -604,6 +626,20 @@ def _experiment_measures(command: ExperimentMeasures) -> None:
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
+def _experiment_bank(command: ExperimentBank) -> None:
+    from pila.evaluate.bank import markdown
+    from pila.experiment import run_bank
+
+    results = run_bank(
+        output=command.output,
+        model=command.model,
+        adapters=command.adapters,
+        clips=command.clips,
+        processes=command.processes,
+    )
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
 def _experiment_laws(command: ExperimentLaws) -> None:
     from pila.evaluate.laws import markdown
     from pila.experiment import run_laws
@@ -634,6 +670,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Train: _train,
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
+    ExperimentBank: _experiment_bank,
 }
 
 if __name__ == "__main__":  # for launchers: torchrun ... -m pila.cli data cache ...

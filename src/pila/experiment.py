@@ -10,7 +10,7 @@ from pila.backbones.base import check_fit
 from pila.backbones.embedded import find_adapter, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
-from pila.evaluate import laws, measures
+from pila.evaluate import bank, laws, measures
 from pila.plan import check_sampling, check_writable
 from pila.world.registry import SCENES
 from pila.world.scene import SIZE
@@ -87,6 +87,42 @@ def run_measures(
         vae, scenes, size = folder / "vae", tuple(own["scenes"]), own["height"]
     check_writable(output)
     return measures.run(output, vae=vae, scenes=scenes, clips=clips, size=size, processes=processes)
+
+
+def run_bank(
+    *,
+    output: Path,
+    model: str = "embedded",
+    adapters: Sequence[str] = ("pila=embedded",),
+    clips: int = 8,
+    processes: int = 2,
+) -> dict[str, Any]:
+    """How much of the true fields the bank holds; see `pila.evaluate.bank.run`.
+
+    Args:
+        output: folder for `bank.json` and `bank.md`.
+        model: a model with a `pila.json` that names its scenes.
+        adapters: "name=place" each; PILA adapters, as plain ones have no bank.
+        clips: held-out true clips of each scene.
+        processes: jobs at once, one thread each.
+
+    Raises:
+        InputError: a value, a model or an adapter that cannot be used; nothing is made then.
+    """
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    folder = find_model(model)
+    check_wan_repository(folder)
+    _own_world(folder, model)
+    places = {m.name: m.adapter for m in read_methods(adapters, folder) if m.adapter}
+    for name, place in places.items():
+        kind = check_model_folder(bank.adapter_folder(place))["_class_name"]
+        if kind != "PilaAdapter":
+            raise InputError(
+                f"adapters has {name}={place}, a {kind}; only a PilaAdapter has a bank"
+            )
+    check_writable(output)
+    return bank.run(places, output, model=model, clips=clips, processes=processes)
 
 
 def _own_world(folder: Path, model: str) -> dict[str, Any]:

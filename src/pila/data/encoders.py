@@ -156,3 +156,8 @@ class Encoders:
         if not torch.isfinite(embedding.half()).all():
             raise ClipError("not finite: its caption's embedding")
         return embedding
+
+    def padded_text(self, caption: str) -> Tensor:
+        """The same with zeros up to [max_tokens, d], as the transformer takes it."""
+        text = self.text(caption)
+        return torch.nn.functional.pad(text, (0, 0, 0, self.facts.max_tokens - len(text)))

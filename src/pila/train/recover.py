@@ -142,22 +142,35 @@ def observables(x0_hat: Latent) -> dict[str, Scalar]:
 def unexplained(field: AnyField, wanted: AnyField, mask: Scalar) -> Tensor:
     """1 - R^2 [] of the best affine fit of `wanted` to `field` a sample, inside the mask.
 
-    Blind to offset, scale and sign, as a proxy may be; a constant field explains nothing.
+    Blind to offset, scale and sign, as a proxy may be; a constant field explains nothing. One
+    scale is shared by all components.
     """
-    share = mask / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
-
-    def centred(f: AnyField) -> AnyField:
-        return f - (f * share).sum((2, 3, 4), keepdim=True)
-
-    a, b = centred(field.float()), centred(wanted.float())
-
-    def product(f: AnyField, g: AnyField) -> Tensor:
-        return (f * g * share).sum((1, 2, 3, 4))
-
-    sizes = product(a, a) * product(b, b)
-    there = (product(b, b) > 1e-12).to(sizes.dtype)  # a clip without this field asks for nothing
-    lost = 1 - product(a, b).square() / sizes.clamp_min(1e-12)
+    a, b = centred(field, mask), centred(wanted, mask)
+    there = varies(wanted, mask)  # a clip without this field asks for nothing
+    sizes = weighted(a, a, mask) * weighted(b, b, mask)
+    lost = 1 - weighted(a, b, mask).square() / sizes.clamp_min(1e-24)
     return (lost * there).sum() / there.sum().clamp_min(1)
+
+
+def varies(wanted: AnyField, mask: Scalar) -> Tensor:
+    """Which samples have a field with any variance inside the mask, 0 or 1 [b]."""
+    b = centred(wanted, mask)
+    return (weighted(b, b, mask) > 1e-12).float()
+
+
+def centred(f: AnyField, mask: Scalar) -> AnyField:
+    """A field in float32 less its mean inside the mask, sample by sample and component."""
+    f = f.float()
+    return f - (f * _share(mask)).sum((2, 3, 4), keepdim=True)
+
+
+def weighted(f: AnyField, g: AnyField, mask: Scalar) -> Tensor:
+    """The mean product of two fields inside the mask, over components [b]."""
+    return (f * g * _share(mask)).sum((1, 2, 3, 4))
+
+
+def _share(mask: Scalar) -> Scalar:
+    return mask / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
 
 
 def ramp_from(done: float, start: float, length: float) -> float:

@@ -75,7 +75,9 @@ class FrozenGenerator:
         for part, mine in zip(self.parts, self._share(sigma), strict=True):
             if mine.any():
                 given = (x_t[mine].to(part.dtype), sigma[mine] * 1000, text[mine].to(part.dtype))
-                v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
+                # In its own precision, as in sampling: autocast is for what is trained.
+                with torch.autocast(x_t.device.type, enabled=False):
+                    v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
         return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
 
     def _share(self, sigma: Tensor) -> list[Tensor]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
@@ -82,6 +83,8 @@ def make_accelerator(optim: OptimConfig) -> Accelerator:
             f"optim.batch is {optim.batch}; it must be a multiple of {processes} processes x "
             f"{micro} samples in a forward (optim.micro_batch)"
         )
+    # accelerate keeps one precision a process; runs in a row may have different ones.
+    AcceleratorState._reset_state()
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=optim.precision,

@@ -4,6 +4,7 @@ Training reads latents, embeddings and targets from here and never touches VAE o
 What lies where on disk: `pila.data.shard_files`; how it is made: `pila.data.writing`.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,11 @@ class Shards:
     def names(self) -> list[str]:
         """Of all clips, in order."""
         return [row.name for row in self.rows]
+
+    @property
+    def identity(self) -> str:
+        """Changes with any clip's tensors."""
+        return hashlib.sha256("".join(row.sha256 for row in self.rows).encode()).hexdigest()
 
     @property
     def captions(self) -> list[str]:

@@ -19,8 +19,9 @@ from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
-from pila.train.frozen import FrozenGenerator
-from pila.train.generator import noise_levels
+from pila.train.frozen import FrozenGenerator, Prediction
+from pila.train.generator import noise_levels, shifted
+from pila.train.kept import FixedDraws, KeptPredictions
 
 VALIDATION_BATCHES = 2
 VALIDATION_SEED = 7
@@ -53,6 +54,7 @@ class AdapterTask:
         half = config.optim.precision == "bf16" and self.device.type != "cpu"
         dtype = torch.bfloat16 if half else torch.float32
         self.frozen = FrozenGenerator(folder, device=device, dtype=dtype)
+        self.kept = self._keeping() if config.noise_draws else None
         torch.manual_seed(config.seed)
         self.module: Any = build_adapter(config, self.clips.empty.shape[-1])
         if start is not None:
@@ -92,6 +94,20 @@ class AdapterTask:
         self.training = training
         return torch.stack(losses).mean().item()
 
+    @torch.no_grad()
+    def predicted(self, draws: Draws) -> tuple[dict[str, Tensor], Prediction]:
+        """The rows' clips as `draw` has them, and what the frozen generator says of them noised.
+
+        With `noise_draws`, predictions are read from disk where they are kept.
+        """
+        rng = draws.shared()
+        if self.kept is not None:
+            return self._kept(draws, rng, self.kept)
+        batch = self.draw(draws, rng)
+        sigma = self.levels(draws, rng).to(self.device)
+        noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
+        return batch, self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+
     def draw(self, draws: Draws, rng: torch.Generator) -> dict[str, Tensor]:
         """The rows' clips, on the device: `latents`, `text`, `flags`, targets, and `indices`.
 
@@ -100,7 +116,34 @@ class AdapterTask:
         """
         chosen = self.training[torch.randint(len(self.training), (draws.batch,), generator=rng)]
         dropped = torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
-        mine, empty = draws.take(chosen), draws.take(dropped)
+        return self._batch(draws, rng, draws.take(chosen), draws.take(dropped))
+
+    def _kept(
+        self, draws: Draws, rng: torch.Generator, kept: KeptPredictions
+    ) -> tuple[dict[str, Tensor], Prediction]:
+        config = self.config
+        of = config.noise_draws or 1
+        chosen = self.training[torch.randint(len(self.training), (draws.batch,), generator=rng)]
+        which = torch.randint(of, (draws.batch,), generator=rng)
+        fixed = FixedDraws(config.seed, draws.take(chosen), draws.take(which), of)
+        empty = fixed.dropped(config.generator.drop_text)
+        batch = self._batch(draws, rng, fixed.indices, empty)
+        sigma = shifted(fixed.uniform(), config.generator.shift).to(self.device)
+        noise = fixed.normal(tuple(batch["latents"].shape[1:])).to(self.device)
+        new = kept.missing(fixed.rows)
+        if new.any():
+            there = new.to(self.device)
+            said = self.frozen.predict(
+                batch["latents"][there], noise[there], sigma[there], batch["text"][there]
+            )
+            rows = [row for row, missing in zip(fixed.rows, new.tolist(), strict=True) if missing]
+            kept.keep(rows, said.v)
+        v = kept.read(fixed.rows).to(self.device)
+        return batch, self.frozen.given(batch["latents"], noise, sigma, v)
+
+    def _batch(
+        self, draws: Draws, rng: torch.Generator, mine: Tensor, empty: Tensor
+    ) -> dict[str, Tensor]:
         batch = self.clips.batch(mine.tolist(), true=self.needs_truth)
         batch["text"] = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
         told = self._told(batch["flags"], draws, rng)
@@ -123,14 +166,10 @@ class AdapterTask:
         """Whether true fields are read; simulated clips only."""
         return False
 
-    def noise(self, batch: Mapping[str, Tensor], draws: Draws) -> Tensor:
-        """Unit normal noise of the clips' shape."""
-        return draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
-
     def levels(self, draws: Draws, rng: torch.Generator) -> Tensor:
         """Noise levels of the rows [b], as the sampler's schedule spreads them."""
         shift = self.config.generator.shift
-        return draws.take(noise_levels(draws.batch, shift, rng)).to(self.device)
+        return draws.take(noise_levels(draws.batch, shift, rng))
 
     def describe(self, batch: Mapping[str, Tensor], sigma: Tensor) -> str:
         """The clips of a batch and their noise levels, for a message."""
@@ -149,6 +188,19 @@ class AdapterTask:
         )
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
+
+    def _keeping(self) -> KeptPredictions:
+        """Where predictions of these clips by this generator are kept."""
+        config, of = self.config, self.config.noise_draws or 1
+        if self.needs_targets:
+            raise InputError(
+                f"noise_draws is {of} in {config.task}, whose noise levels change with the step; "
+                "only couple keeps predictions"
+            )
+        noise = [config.seed, of, config.generator.shift, config.generator.drop_text]
+        identity = [self.clips.identity, self.frozen.hash(), noise]
+        shape = tuple(self.clips.batch([0])["latents"].shape[1:])
+        return KeptPredictions(identity, len(self.clips) * of, shape)
 
     def _check_clips(self, folder: Path) -> None:
         """Refuse clips that another model's VAE or text encoder has encoded."""

@@ -15,6 +15,7 @@ from pila.data.shards import Shards, write_shards
 from pila.data.simulated import WorldSource
 from pila.provenance import weights_hash
 from pila.train.config import TrainConfig
+from pila.train.frozen import module_hash
 from pila.train.text import CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
@@ -43,6 +44,11 @@ class Clips(Protocol):
         """Of all clips, for messages."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Changes with the latents and embeddings of the clips."""
+        ...
+
 
 class WorldClips:
     """Simulated clips whose latents are made when they are first wanted; without targets."""
@@ -69,6 +75,11 @@ class WorldClips:
         """Scene, seed and violation of each clip."""
         items = map(self.cache.world.item, range(len(self.cache)))
         return [f"{i.scene} {i.seed} ({i.violation or 'true'})" for i in items]
+
+    @property
+    def identity(self) -> str:
+        """Of the corpus, the VAE and the text encoder."""
+        return f"{self.cache.folder.name}-{len(self)}-{module_hash(self.encoder.encoder)[:16]}"
 
 
 def open_clips(config: TrainConfig, model: Path, *, targets: bool) -> Clips:

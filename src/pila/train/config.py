@@ -238,9 +238,16 @@ class TrainConfig:
     """A latent cache (`pila data cache`) for the adapter's stages; None: the simulated world."""
     held_out: float = 0.02
     """Share of the clips, the last ones, that is kept for validation and never trained on."""
+    noise_draws: int | None = None
+    """Noise and noise levels drawn for each clip of the coupling stage, whose predictions by the
+    frozen generator are kept on disk and read in later epochs; None draws and predicts anew."""
     start: str | None = None
     """Folder of the adapter that a stage goes on from; None begins with an untrained one."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.noise_draws is not None and self.noise_draws < 1:
+            raise InputError(f"noise_draws is {self.noise_draws}; it must be at least 1, or None")
 
 
 ADAPTER_TASKS = ("observe", "recover", "couple")

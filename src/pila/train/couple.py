@@ -47,21 +47,19 @@ class CoupleTask(AdapterTask):
             The loss [], and the flow errors with and without correction, RMS of dv over v (also for
             the upper and lower noise levels), and each residual term by name.
         """
-        couple, step, rng = self.config.couple, draws.step, draws.shared()
+        couple, step = self.config.couple, draws.step
         self._rest_encoder(step)
-        batch = self.draw(draws, rng)
-        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
-        p = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+        batch, p = self.predicted(draws)
         condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
         physics = couple.kind == "pila" and couple.residual_weight > 0
-        out = self.module(p.x_t, p.v, sigma, condition, batch["labels"], return_details=physics)
+        out = self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], return_details=physics)
         dv = out.correction if physics else out
         error = (p.v + dv - p.target).square().mean((1, 2, 3, 4))
         if not torch.isfinite(error).all():
             self._explain(batch, p, condition)
         frozen = (p.v - p.target).square().mean((1, 2, 3, 4))
         metrics = {"flow": error.mean().item(), "flow_frozen": frozen.mean().item()}
-        metrics |= _correction_sizes(dv, p.v, sigma)
+        metrics |= _correction_sizes(dv, p.v, p.sigma)
         total = error.mean() + couple.correction_penalty * dv.square().mean()
         if physics:
             residual, report = self.residual(out, p.x0_hat, batch["flags"], step)
@@ -100,13 +98,10 @@ class CoupleTask(AdapterTask):
     def _spread_at_start(self) -> dict[Slot, float]:
         """Each slot's std before the first step, against which collapse shows; also on resuming."""
         draws = Draws(seed=self.config.seed, step=0, batch=4, rows=range(4))
-        rng = draws.shared()
-        batch = self.draw(draws, rng)
-        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
-        p = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+        batch, p = self.predicted(draws)
         module = self.module.to(self.device)
         condition = pool_text(batch["text"])
-        return spreads(module(p.x_t, p.v, sigma, condition, return_details=True))
+        return spreads(module(p.x_t, p.v, p.sigma, condition, return_details=True))
 
     def residual(
         self, out: AdapterOutput, x0_hat: Tensor, flags: Tensor, step: int

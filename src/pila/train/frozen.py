@@ -80,6 +80,12 @@ class FrozenGenerator:
                     v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
         return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
 
+    @staticmethod
+    def given(x_0: Tensor, noise: Tensor, sigma: Tensor, v: Tensor) -> Prediction:
+        """The same with a velocity that was predicted before."""
+        target = velocity_target(x_0, noise)
+        return Prediction(x_t=noised(x_0, noise, sigma), sigma=sigma, v=v, target=target)
+
     def _share(self, sigma: Tensor) -> list[Tensor]:
         if len(self.parts) == 1:
             return [torch.ones_like(sigma, dtype=torch.bool)]

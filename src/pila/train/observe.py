@@ -36,11 +36,9 @@ class ObserveTask(AdapterTask):
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Weighted errors of motion, displacement and strain [], with the end-point error."""
-        observe, rng = self.config.observe, draws.shared()
-        batch = self.draw(draws, rng)
-        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
-        prediction = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
-        feature = self.module.encoder(prediction.x0_hat, sigma)
+        observe = self.config.observe
+        batch, prediction = self.predicted(draws)
+        feature = self.module.encoder(prediction.x0_hat, prediction.sigma)
         u = self.module.fields(feature, active=()).velocity
         flow, confidence = self._targets(batch)
         fd = Calculus()

@@ -46,16 +46,14 @@ class RecoverTask(AdapterTask):
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Weighted local losses, each slot's ramped from its waking on, and every score by name."""
-        recover, rng = self.config.recover, draws.shared()
-        batch = self.draw(draws, rng)
-        sigma, noise = self.levels(draws, rng), self.noise(batch, draws)
-        prediction = self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+        recover = self.config.recover
+        batch, prediction = self.predicted(draws)
         x0_hat = prediction.x0_hat
         done = draws.step / self.config.optim.steps
         awake = {slot: ramp_from(done, getattr(recover, slot), recover.ramp) for slot in WEAK_SLOTS}
         active = tuple(slot for slot in WEAK_SLOTS if done >= getattr(recover, slot))
         with torch.no_grad():
-            feature = self.module.encoder(x0_hat, sigma)
+            feature = self.module.encoder(x0_hat, prediction.sigma)
         estimate = self.module.fields(feature, active=active)
         losses, figures = self.local_losses(estimate)
         shares = {None: 1.0} | awake

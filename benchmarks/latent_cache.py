@@ -20,12 +20,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import safetensors.numpy
 import torch
+from benchmarks.random_cache import write_random_cache
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.backbones.embedded import EMBEDDED_MODEL
-from pila.data import shard_files as files
 from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View
@@ -57,83 +56,25 @@ def write(clips: int) -> None:
     print(f"{CLIPS} clips: {CLIPS * cost.bytes_per_clip / 1e9:.1f} GB, {total:.0f} process hours")
 
 
-def _random_clip(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    grid = (1 + (FULL.num_frames - 1) // 4, FULL.height // 8, FULL.width // 8)
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32)
-
-    return files.pack(
-        latents=draw(CHANNELS, *grid),
-        text=draw(TOKENS, TEXT_WIDTH),
-        flow=draw(2, *grid),
-        confidence=draw(1, *grid),
-        true=None,
-    )
-
-
 def read(clips: int, reads: int) -> None:
     """Print random reads a second of a cache of Wan 2.1's size."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=".") as place:
         folder = Path(place)
-        shards, size = -(-clips // 64), 0
-        first = _random_clip(rng)
-        shape = first["latents"].shape
-        files.write_header(
-            folder,
-            files.Header(
-                source="random",
-                records=shards * 64,
-                shard_clips=64,
-                vae="",
-                text_encoder="",
-                flow="",
-                height=FULL.height,
-                width=FULL.width,
-                num_frames=FULL.num_frames,
-                fps=FULL.fps,
-                latent_shape=(shape[0], shape[1], shape[2], shape[3]),
-                text_width=TEXT_WIDTH,
-                max_tokens=512,
-            ),
-        )
-        rows = []
         start = time.perf_counter()
-        for shard in range(shards):
-            packed = [_random_clip(rng) for _ in range(64)]
-            mine = [
-                files.Row(
-                    name=f"{shard}-{i}",
-                    shard=shard,
-                    row=i,
-                    caption="",
-                    categories=(),
-                    violation=None,
-                    num_frames=FULL.num_frames,
-                    latent_shape=shape,
-                    tokens=TOKENS,
-                    motion=0.0,
-                    sha256="",
-                )
-                for i in range(64)
-            ]
-            size += files.write_shard(folder, shard, packed, mine, [])
-            rows += mine
-        files.write_index(folder, rows, [])
-        (folder / "empty.safetensors").write_bytes(
-            safetensors.numpy.save({"text": first["text"][:1]})
+        size = write_random_cache(
+            folder, clips, view=FULL, channels=CHANNELS, text_width=TEXT_WIDTH, tokens=TOKENS
         )
         spent = time.perf_counter() - start
-        print(f"{len(rows)} clips, {size / len(rows) / 1e6:.2f} MB each, written in {spent:.0f} s")
+        print(f"{clips} clips, {size / clips / 1e6:.2f} MB each, written in {spent:.0f} s")
         shards_read = Shards(folder)
-        order = rng.integers(len(rows), size=reads)
+        order = rng.integers(clips, size=reads)
         start = time.perf_counter()
         for index in order:
             shards_read.batch([int(index)])
         rate = reads / (time.perf_counter() - start)
-        print(f"{rate:.0f} random reads a second, {rate * size / len(rows) / 1e6:.0f} MB/s")
-        print(f"{CLIPS} clips: {CLIPS * size / len(rows) / 1e9:.0f} GB")
+        print(f"{rate:.0f} random reads a second, {rate * size / clips / 1e6:.0f} MB/s")
+        print(f"{CLIPS} clips: {CLIPS * size / clips / 1e9:.0f} GB")
 
 
 def wan(view: View, device: str) -> None:

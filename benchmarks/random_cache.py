@@ -22,7 +22,7 @@ def write_random_cache(
     tokens: int,
     padded: int = 512,
 ) -> int:
-    """Fill a folder with clips of that view's latent size (8 x 8 x 4), captions padded; returns bytes."""
+    """Fill a folder with clips of that view, latents 8 x 8 x 4 times smaller; returns bytes."""
     rng = np.random.default_rng(0)
     grid = (1 + (view.num_frames - 1) // 4, view.height // 8, view.width // 8)
 

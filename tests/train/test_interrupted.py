@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pila.train.loop import fit
 from pila.train.tasks import build_task
 
 ROOT = Path(__file__).parents[2]
+PATH = os.pathsep.join(sys.path)
 EVERY = 2
 STEPS = 12
 PROGRAM = """
@@ -83,7 +85,17 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
-def launch(folder, processes):
+ZERO = {
+    "ACCELERATE_USE_CPU": "false",
+    "DS_ACCELERATOR": "cpu",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none",
+}
+
+
+def launch(folder, processes, **settings):
     with folder.with_suffix(".log").open("a") as log:
         return subprocess.Popen(
             [
@@ -92,7 +104,9 @@ def launch(folder, processes):
                 *(sys.executable, "-c", PROGRAM, str(folder)),
             ],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+            env=os.environ
+            | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": PATH}
+            | settings,
             start_new_session=True,
             stderr=log,
         )
@@ -125,3 +139,23 @@ def test_another_number_of_processes_goes_on_and_says_what_changes(tmp_path, cap
     train(folder)
     assert "was trained by 2 processes and goes on with 1" in caplog.text
     assert last_step(folder) == STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs pip install pila[deepspeed]")
+def test_zero_spreads_the_optimizer_and_trains_the_same(tmp_path):
+    plain, straight, killed = (tmp_path / name for name in ("plain", "straight", "killed"))
+    assert launch(plain, 2).wait() == 0, plain.with_suffix(".log").read_text()
+    assert launch(straight, 2, **ZERO).wait() == 0, straight.with_suffix(".log").read_text()
+    run = launch(killed, 2, **ZERO)
+    while run.poll() is None and not list((killed / "checkpoints").glob("step-*")):
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert 0 < last_step(killed) < STEPS
+    assert launch(killed, 2, **ZERO).wait() == 0, killed.with_suffix(".log").read_text()
+    one, two, three = (weights(folder) for folder in (plain, straight, killed))
+    assert one.keys() == two.keys()
+    # The same numbers but for the order of sums; a resumed run is the straight one bit for bit.
+    assert all(torch.allclose(one[k], two[k], rtol=1e-3, atol=1e-5) for k in one)
+    assert all(torch.equal(two[k], three[k]) for k in two)

@@ -17,12 +17,16 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+)
 from torch import Tensor, nn
 
 from pila.errors import InputError
 from pila.provenance import commit
-from pila.train import checkpoint
+from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
 from pila.train.draws import Draws, rows_of
 
@@ -85,13 +89,21 @@ def make_accelerator(optim: OptimConfig) -> Accelerator:
         )
     # accelerate keeps one precision a process; runs in a row may have different ones.
     AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=not torch.cuda.is_available(),
+    # A micro-batch need not reach every expert.
+    handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    on_cpu = not torch.cuda.is_available()
+    if zero.is_used() and on_cpu:
+        handlers.append(InitProcessGroupKwargs(backend="gloo"))
+    accelerator = Accelerator(
+        # Told of a CPU, accelerate would leave DeepSpeed out.
+        cpu=on_cpu and not zero.is_used(),
         mixed_precision=optim.precision,
         gradient_accumulation_steps=optim.batch // (processes * micro),
-        # A micro-batch need not reach every expert.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=handlers,
     )
+    if zero.is_used():
+        zero.set_up(accelerator, optim, micro)
+    return accelerator
 
 
 def fit(
@@ -129,8 +141,11 @@ def fit(
         groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
     )
     module = task.module
+    ordered = [p for group in groups for p in group["params"]]
     start, kept = _resume(output, config, module, optimizer, accelerator)
     forward, optimizer = accelerator.prepare(Step(task), optimizer)
+    if zero.is_used():
+        zero.spread(optimizer, ordered, kept)
     trained = dict(module.named_parameters())
     average = {
         name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
@@ -180,15 +195,17 @@ def fit(
                 bar.set_postfix(loss=f"{total:.4f}", refresh=False)
             bar.update()
             if (step + 1) % checkpoint_every == 0 or step == last - 1:
+                state = _state(module, optimizer, ordered, average)
                 if first:
-                    _checkpoint(output, config, task, optimizer, average, step + 1, processes)
+                    _checkpoint(output, config, task, state, step + 1, processes)
                 accelerator.wait_for_everyone()
     if last < optim.steps:
         return None
-    if optim.ema:
-        with torch.no_grad():
-            for name, p in trained.items():
-                p.copy_(average[name])
+    last_ones = average if optim.ema else zero.full_weights(module) if zero.is_used() else {}
+    with torch.no_grad():
+        for name, p in trained.items():
+            if name in last_ones:
+                p.data = last_ones[name].to(p.device)
     left = [task.export(output) if first else None]
     return broadcast_object_list(left)[0]
 
@@ -230,18 +247,28 @@ def _begin(output: Path, config: TrainConfig) -> None:
     (output / "commit").write_text(commit() + "\n")
 
 
+def _state(
+    module: nn.Module, optimizer: Any, ordered: list[nn.Parameter], average: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What a checkpoint holds; under ZeRO all processes bring their pieces together."""
+    weights = dict(module.state_dict())
+    if zero.is_used():
+        weights |= zero.full_weights(module)
+        packed = zero.gather(optimizer, ordered)
+    else:
+        packed = checkpoint.pack_optimizer(optimizer)
+    tensors = {f"model.{k}": v for k, v in weights.items()}
+    return tensors | {f"average.{k}": v for k, v in average.items()} | packed
+
+
 def _checkpoint(
     output: Path,
     config: TrainConfig,
     task: Task,
-    optimizer: Any,
-    average: dict[str, Tensor],
+    tensors: dict[str, Tensor],
     step: int,
     processes: int,
 ) -> None:
-    tensors = {f"model.{k}": v for k, v in task.module.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.items()}
-    tensors |= checkpoint.pack_optimizer(optimizer)
     record = {
         "config": json.loads(json.dumps(asdict(config))),
         "processes": processes,
@@ -272,7 +299,8 @@ def _resume(
     module.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
-    checkpoint.unpack_optimizer(optimizer, tensors)
+    if not zero.is_used():
+        checkpoint.unpack_optimizer(optimizer, tensors)
     log.info("resuming %s at step %d", output, record["step"])
     if record["processes"] != accelerator.num_processes:
         log.warning(

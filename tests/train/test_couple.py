@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train.config import CoupleConfig
 from pila.train.couple import CoupleTask, ramp
+from pila.train.draws import Draws
 from pila.train.frozen import module_hash
 from pila.train.loop import fit
 
@@ -88,3 +90,23 @@ def test_options_are_checked():
 def test_ramp():
     assert [ramp(s, 4) for s in (0, 2, 4, 9)] == [0, 0.5, 1, 1]
     assert ramp(0, 0) == 1
+
+
+def test_the_anchor_holds_u_against_motion_at_the_noise_that_stage_a_has_seen():
+    task = CoupleTask(config(anchor_weight=0.1))
+    u = torch.randn(3, 2, 9, 12, 12, requires_grad=True)
+    batch = {"flow": torch.randn(3, 2, 9, 12, 12), "confidence": torch.ones(3, 1, 9, 12, 12)}
+    # Half of the schedule with shift 3 ends at sigma 0.75.
+    error = task.anchor(u, batch, torch.tensor([0.3, 0.74, 0.76]))
+    error.backward()
+    moved = u.grad.abs().sum((1, 2, 3, 4)) > 0
+    assert moved.tolist() == [True, True, False]
+    assert task.anchor(batch["flow"], batch, torch.tensor([0.3, 0.5, 0.9])) == 0
+    assert task.anchor(u, batch, torch.tensor([0.8, 0.9, 1.0])) == 0
+    _, figures = task.loss(Draws(seed=0, step=2, batch=2, rows=range(2)))
+    assert figures["anchor"] > 0
+
+
+def test_an_anchor_needs_a_bank():
+    with pytest.raises(InputError, match="a plain adapter has no u"):
+        CoupleConfig(kind="plain", anchor_weight=0.1)

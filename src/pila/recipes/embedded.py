@@ -8,6 +8,9 @@ from pila.world.corpus import CorpusConfig
 WORLD = CorpusConfig(size=96)
 """What the embedded model knows."""
 
+ANCHOR = 0.05
+"""Weight of the motion loss while coupling after stage A."""
+
 
 def embedded_vae() -> TrainConfig:
     """The embedded VAE on 32 px crops of nine frames."""
@@ -100,7 +103,7 @@ def embedded() -> Stages:
     """All three stages in a row."""
     couple = embedded_couple()
     # The encoder was taught to see motion: it rests at first and then learns more slowly (App. B).
-    taught = replace(couple.couple, encoder_freeze=400, encoder_lr_scale=0.3)
+    taught = replace(couple.couple, encoder_freeze=400, encoder_lr_scale=0.3, anchor_weight=ANCHOR)
     return {
         "observe": embedded_observe(),
         "recover": embedded_recover(),

@@ -38,8 +38,6 @@ class AdapterTask:
         InputError: a start that is not there or does not fit, or no clip to train on.
     """
 
-    needs_targets = False
-
     def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
         # A cache holds what VAE and text encoder have to say: they need not be there.
@@ -162,6 +160,11 @@ class AdapterTask:
         return flags
 
     @property
+    def needs_targets(self) -> bool:
+        """Whether clips must bring motion targets."""
+        return False
+
+    @property
     def needs_truth(self) -> bool:
         """Whether true fields are read; simulated clips only."""
         return False
@@ -192,7 +195,7 @@ class AdapterTask:
     def _keeping(self) -> KeptPredictions:
         """Where predictions of these clips by this generator are kept."""
         config, of = self.config, self.config.noise_draws or 1
-        if self.needs_targets:
+        if config.task != "couple":
             raise InputError(
                 f"noise_draws is {of} in {config.task}, whose noise levels change with the step; "
                 "only couple keeps predictions"

@@ -202,6 +202,9 @@ class CoupleConfig:
     encoder_freeze: int = 0
     """Steps for which the encoder rests; without stages A and B it has nothing to keep."""
     encoder_lr_scale: float = 1.0
+    anchor_weight: float = 0.0
+    """Of stage A's loss on u (motion alone), kept on while coupling; it takes clips with motion
+    targets, as a latent cache has them. Noise levels are those of stage A's widest range."""
     correction_penalty: float = 0.01
     detach_bank: bool = True
     """The residual loss trains the operators alone, not the bank under them."""
@@ -213,9 +216,13 @@ class CoupleConfig:
             raise InputError(
                 "couple.families is empty; set couple.residual_weight to 0 to leave L_phys out"
             )
-        if self.residual_weight < 0:
+        for name in ("residual_weight", "anchor_weight", "correction_penalty"):
+            if getattr(self, name) < 0:
+                raise InputError(f"couple.{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.kind == "plain" and self.anchor_weight:
             raise InputError(
-                f"couple.residual_weight is {self.residual_weight}; it must be 0 or more"
+                f"couple.anchor_weight is {self.anchor_weight}; a plain adapter has no u: set it "
+                "to 0"
             )
 
 

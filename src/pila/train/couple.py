@@ -19,7 +19,10 @@ from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
 from pila.train.frozen import Prediction
+from pila.train.generator import shifted
 from pila.train.masks import blended, bootstrap_mask, physical_mask
+from pila.train.observe import balanced, distance
+from pila.types import Vector
 
 
 class CoupleTask(AdapterTask):
@@ -51,7 +54,7 @@ class CoupleTask(AdapterTask):
         self._rest_encoder(step)
         batch, p = self.predicted(draws)
         condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
-        physics = couple.kind == "pila" and couple.residual_weight > 0
+        physics = couple.kind == "pila" and (couple.residual_weight > 0 or couple.anchor_weight > 0)
         out = self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], return_details=physics)
         dv = out.correction if physics else out
         error = (p.v + dv - p.target).square().mean((1, 2, 3, 4))
@@ -67,7 +70,26 @@ class CoupleTask(AdapterTask):
             total = total + weight * residual
             metrics |= {"residual": residual.item()} | report
             metrics |= self._bank_report(out, batch["flags"])
+            if couple.anchor_weight > 0:
+                anchor = self.anchor(out.velocity, batch, p.sigma)
+                total = total + couple.anchor_weight * anchor
+                metrics["anchor"] = anchor.item()
         return total, metrics
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether clips must bring motion targets."""
+        return self.config.couple.anchor_weight > 0
+
+    def anchor(self, u: Vector, batch: Mapping[str, Tensor], sigma: Tensor) -> Tensor:
+        """Stage A's error of motion [] on the samples whose noise stage A has seen, else 0."""
+        widest = max(self.config.observe.ranges)
+        seen = sigma <= shifted(torch.tensor(widest), self.config.generator.shift).item()
+        if not seen.any():
+            return u.new_zeros(())
+        flow, confidence = batch["flow"][seen], batch["confidence"][seen]
+        # A mean over all samples, so that micro-batches add up to the whole batch.
+        return distance(u[seen], flow, balanced(flow, confidence)) * (seen.sum() / len(seen))
 
     def _rest_encoder(self, step: int) -> None:
         """Keep the encoder as earlier stages left it for its first steps."""

@@ -27,8 +27,6 @@ MOVING = 0.05
 class ObserveTask(AdapterTask):
     """u against flow, and what follows from u against what follows from flow."""
 
-    needs_targets = True
-
     def trained(self) -> list[Any]:
         """The encoder, and of the fields what u is read by."""
         fields = self.module.fields
@@ -72,6 +70,11 @@ class ObserveTask(AdapterTask):
         widest = ranges[min(len(ranges) * draws.step // self.config.optim.steps, len(ranges) - 1)]
         u = (torch.rand(1, generator=rng) + torch.arange(draws.batch) / draws.batch) % 1
         return draws.take(shifted(widest * u, self.config.generator.shift)).to(self.device)
+
+    @property
+    def needs_targets(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def needs_truth(self) -> bool:

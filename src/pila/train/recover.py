@@ -32,7 +32,10 @@ LOCAL: Mapping[Slot | None, Sequence[Residual]] = {
 class RecoverTask(AdapterTask):
     """Local losses of the awake slots and the observable anchor, on noised clips of all levels."""
 
-    needs_targets = True
+    @property
+    def needs_targets(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def needs_truth(self) -> bool:

@@ -137,7 +137,7 @@ def test_the_table_has_every_method_scene_and_law(clips):
 
 
 def test_protocol_refuses():
-    with pytest.raises(InputError, match="prompts is 2; take at least 3, one a scene"):
+    with pytest.raises(InputError, match="prompts is 2; take at least 24, one a scene"):
         Protocol(prompts=2)
     with pytest.raises(InputError, match="noise_seeds is 0; take at least 1"):
         Protocol(noise_seeds=0)

@@ -103,14 +103,15 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
     lines = [
         "## How well the measures tell true clips from broken ones",
         "",
-        f"{measured['clips']} clips of each kind at {measured['size']} px (seeds from "
+        f"{measured['clips']} clips of each kind at {measured['size']} px, "
+        f"{measured['vae_clips']} through the embedded VAE (seeds from "
         f"{measured['first_seed']}, commit {measured['commit'][:10]}): the area under the ROC "
         "curve of a clip's worst law, true clips against the violation that is hardest to tell and "
         "against a true clip's first frame held still. Every violation and control has its row in "
         "[measures.md](../experiments/measures/measures.md), which `pila experiment measures` "
         "makes.",
         "",
-        "| scene | ms a clip | "
+        "| scene | CPU ms a clip | "
         + " | ".join(f"hardest violation, {w} | held still, {w} | true clips, {w}" for w in ways)
         + " |",
         "|---" * (2 + 3 * len(ways)) + "|",
@@ -129,7 +130,7 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
     lines += [
         "",
         "“True clips” is the median error of the law that true clips obey worst, 0 to 1. On "
-        f"average a clip takes {1e3 * seconds:.0f} ms to simulate and draw.",
+        f"average a clip takes {1e3 * seconds:.0f} ms of one core to simulate and draw.",
         "",
     ]
     return lines

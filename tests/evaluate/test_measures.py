@@ -99,8 +99,8 @@ def test_wrong_input_is_named(tmp_path):
     with pytest.raises(InputError, match="clips is 1"):
         run(tmp_path / "out", vae=None, scenes=["hot_spot"], clips=1, size=64)
     some = {"vae": EMBEDDED_MODEL / "vae", "scenes": ["hot_spot"], "size": 64}
-    with pytest.raises(InputError, match="vae-clips is 0"):
-        run(tmp_path / "out", clips=40, vae_clips=0, **some)
+    with pytest.raises(InputError, match="vae-clips is 60; take a multiple of 20 of at most 40"):
+        run(tmp_path / "out", clips=40, vae_clips=60, **some)
     with pytest.raises(InputError, match="vae-clips is 25; take a multiple of 20 of at most 40"):
         run(tmp_path / "out", clips=40, vae_clips=25, **some)
     with pytest.raises(InputError, match="did you mean 'hot_spot'"):

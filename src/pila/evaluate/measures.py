@@ -68,7 +68,7 @@ def run(
         vae: folder of the VAE, or None for pixels alone.
         scenes: names in `SCENES`.
         clips: clips of each scene and kind.
-        vae_clips: how many of them are measured through the VAE, too; None takes all.
+        vae_clips: how many of them are measured through the VAE, too, 0 for none; None takes all.
         size: height and width of the clips.
         processes: jobs at once, one thread each.
 
@@ -76,12 +76,9 @@ def run(
         InputError: an unknown scene, or too few clips.
     """
     seen = 0 if vae is None else clips if vae_clips is None else vae_clips
-    for name, count, least in (("clips", clips, 2), ("vae-clips", seen, 0 if vae is None else 2)):
-        if count < least:
-            raise InputError(
-                f"{name} is {count}; an area under a curve takes at least 2, better 200"
-            )
-    if seen > clips or (seen < clips and seen % BLOCK):
+    if clips < 2:
+        raise InputError(f"clips is {clips}; an area under a curve takes at least 2, better 200")
+    if not 0 <= seen <= clips or (seen < clips and seen % BLOCK):
         raise InputError(
             f"vae-clips is {seen}; take a multiple of {BLOCK} of at most {clips}, or all of them"
         )

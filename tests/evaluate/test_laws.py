@@ -144,7 +144,7 @@ def test_protocol_refuses():
 
 
 def test_prompts_are_held_out_and_the_same_each_time():
-    protocol = Protocol(prompts=6)
+    protocol = Protocol(prompts=48)
     listed, again = (protocol.true_clips("thrown_ball") for _ in range(2))
     assert [c.caption for c in listed] == [c.caption for c in again]
     assert [c.parameters["seed"] for c in listed] == [500_000, 500_001]

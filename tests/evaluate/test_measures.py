@@ -55,7 +55,15 @@ def test_areas_of_made_up_errors():
     assert areas["laws"][laws[0]] == 0.5
     assert areas["laws"][laws[1]] == 0.5
     assert "0.500" in markdown(
-        table | {"clips": 2, "vae_clips": 0, "size": 64, "first_seed": 0, "commit": "abc"}
+        table
+        | {
+            "clips": 2,
+            "vae_clips": 0,
+            "vae_true_clips": 0,
+            "size": 64,
+            "first_seed": 0,
+            "commit": "abc",
+        }
     )
 
 

@@ -90,12 +90,14 @@ def run(
     how: Any = {"size": size, "vae": vae, "processes": processes}
     true = [(scene, None) for scene in scenes]
     broken = [(scene, v) for scene in scenes for v in SCENES[scene].violations]
-    rows = measured(true, clips, vae_clips=max(seen, min(TRUE_CLIPS, clips)), **how)
+    seen_true = 0 if vae is None else max(seen, min(TRUE_CLIPS, clips))
+    rows = measured(true, clips, vae_clips=seen_true, **how)
     rows |= measured(broken, clips, vae_clips=seen, **how)
     results = tabulate(rows) | {
         "commit": commit(),
         "clips": clips,
         "vae_clips": seen,
+        "vae_true_clips": seen_true,
         "size": size,
         "first_seed": FIRST_SEED,
     }
@@ -251,10 +253,10 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def counted(results: Mapping[str, Any]) -> str:
     """How many clips, in words."""
-    clips, seen = results["clips"], results["vae_clips"]
+    clips, broken, true = (results[k] for k in ("clips", "vae_clips", "vae_true_clips"))
     said = f"{clips} clips"
-    if seen < clips:
-        said += f" (through the VAE {seen} broken and {max(seen, min(TRUE_CLIPS, clips))} true)"
+    if true and (broken < clips or true < clips):
+        said += f" (through the VAE {broken} broken and {true} true)"
     return said
 
 

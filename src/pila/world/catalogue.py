@@ -139,7 +139,8 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
 
 
 def _seen(measured: Mapping[str, Any]) -> str:
-    return f", of which {measured['vae_clips']} broken and 40 true ones through the embedded VAE"
+    broken, true = measured["vae_clips"], measured["vae_true_clips"]
+    return f", of which {broken} broken and {true} true ones through the embedded VAE"
 
 
 def _words(name: str) -> str:

@@ -5,7 +5,7 @@
     python benchmarks/world.py same [--size 32] [--clips 1000]
     python benchmarks/world.py open [--size 64] [--clips 10]
 
-`time` prints milliseconds a clip for each scene (one thread, kernels compiled before), `memory`
+`time` prints CPU milliseconds a clip for each scene (one thread, kernels compiled before), `memory`
 the process's peak memory as clips of all scenes, half of them violated, go by, `same` makes such
 clips in two separate runs of two processes and compares their frames' hashes, and `open` prints
 what captions leave open: the share of the variance of colour (over pixels, frames and seeds) that
@@ -30,16 +30,16 @@ from pila.world.corpus import CorpusConfig, make
 
 
 def time_scenes(size: int, clips: int) -> None:
-    """Print the mean time of true clips and of all violations, by scene."""
+    """Print the mean CPU time of true clips and of all violations, by scene."""
     canvas, totals = Canvas(size=size), []
     for name, scene in SCENES.items():
         kinds = (None, *scene.violations)
         for kind in kinds:
             simulate(name, 0, kind, canvas=canvas)
-        start = time.perf_counter()
+        start = time.process_time()
         for seed in range(clips):
             simulate(name, seed, kinds[seed % len(kinds)], canvas=canvas)
-        totals.append((time.perf_counter() - start) / clips)
+        totals.append((time.process_time() - start) / clips)
         print(f"{name:18s} {1e3 * totals[-1]:6.0f} ms")
     print(f"{'mean':18s} {1e3 * sum(totals) / len(totals):6.0f} ms at {size} px")
 

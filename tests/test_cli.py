@@ -280,9 +280,9 @@ def test_world_show(tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet)]) == 0
     assert capsys.readouterr().out.startswith("6 clips in ")
-    picture = Image.open(sheet)
-    assert picture.width > 9 * 128
-    assert picture.height > 6 * 128
+    with Image.open(sheet) as picture:
+        assert picture.width > 9 * 128
+        assert picture.height > 6 * 128
     assert run(["world", "show", "--scene", "thrown_bal", "--out", str(sheet)]) == 2
 
 

@@ -149,6 +149,8 @@ class ExperimentMeasures:
     """Whose VAE, scenes and size are taken; `none` measures pixels of all scenes at 128 px."""
     clips: int = 200
     """Clips of each scene and kind."""
+    vae_clips: int | None = None
+    """How many of them are measured through the VAE, too, a multiple of 20; all by default."""
     processes: int = 2
     """Kinds of clips measured at once, one thread each."""
     json: bool = False
@@ -621,6 +623,7 @@ def _experiment_measures(command: ExperimentMeasures) -> None:
         output=command.output,
         model=command.model,
         clips=command.clips,
+        vae_clips=command.vae_clips,
         processes=command.processes,
     )
     print(json.dumps(results) if command.json else markdown(results).rstrip())

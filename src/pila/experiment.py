@@ -64,7 +64,12 @@ def run_laws(
 
 
 def run_measures(
-    *, output: Path, model: str = "embedded", clips: int = 200, processes: int = 2
+    *,
+    output: Path,
+    model: str = "embedded",
+    clips: int = 200,
+    vae_clips: int | None = None,
+    processes: int = 2,
 ) -> dict[str, Any]:
     """How well the law measures tell true clips from broken ones; see `pila.evaluate.measures`.
 
@@ -72,6 +77,7 @@ def run_measures(
         output: folder for `measures.json` and `measures.md`.
         model: whose VAE, scenes and size are taken; "none" for all scenes, pixels alone.
         clips: clips of each scene and kind.
+        vae_clips: how many of them go through the VAE, too; None for all.
         processes: jobs at once, one thread each.
 
     Raises:
@@ -86,7 +92,15 @@ def run_measures(
         own = _own_world(folder, model)
         vae, scenes, size = folder / "vae", tuple(own["scenes"]), own["height"]
     check_writable(output)
-    return measures.run(output, vae=vae, scenes=scenes, clips=clips, size=size, processes=processes)
+    return measures.run(
+        output,
+        vae=vae,
+        scenes=scenes,
+        clips=clips,
+        vae_clips=vae_clips,
+        size=size,
+        processes=processes,
+    )
 
 
 def run_bank(

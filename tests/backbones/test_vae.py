@@ -1,5 +1,7 @@
 """Convolutions without a past give the same clips, faster, and stay without one."""
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLWan
 
@@ -10,7 +12,7 @@ from pila.train.vae import build_vae
 
 
 def test_latents_and_clips_are_the_class_own():
-    own = AutoencoderKLWan.from_pretrained(EMBEDDED_MODEL / "vae").eval()
+    own: Any = AutoencoderKLWan.from_pretrained(EMBEDDED_MODEL / "vae").eval()
     fast = load_vae(EMBEDDED_MODEL / "vae")
     x = torch.rand(1, 3, 9, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
@@ -32,7 +34,7 @@ def test_a_convolution_with_a_past_is_left_alone():
 
 
 def test_training_leaves_the_past_taps_at_zero():
-    vae = build_vae(VaeConfig(base_dim=4, decoder_base_dim=4))
+    vae: Any = build_vae(VaeConfig(base_dim=4, decoder_base_dim=4))
     x = torch.rand(1, 3, 9, 16, 16, generator=torch.Generator().manual_seed(0))
     vae.decode(vae.encode(x).latent_dist.mode()).sample.square().mean().backward()
     seen = [p.grad for n, p in vae.named_parameters() if p.shape[2:] == (3, 3, 3)]

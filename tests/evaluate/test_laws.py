@@ -137,14 +137,14 @@ def test_the_table_has_every_method_scene_and_law(clips):
 
 
 def test_protocol_refuses():
-    with pytest.raises(InputError, match="prompts is 2; take at least 3, one a scene"):
+    with pytest.raises(InputError, match="prompts is 2; take at least 24, one a scene"):
         Protocol(prompts=2)
     with pytest.raises(InputError, match="noise_seeds is 0; take at least 1"):
         Protocol(noise_seeds=0)
 
 
 def test_prompts_are_held_out_and_the_same_each_time():
-    protocol = Protocol(prompts=6)
+    protocol = Protocol(prompts=48)
     listed, again = (protocol.true_clips("thrown_ball") for _ in range(2))
     assert [c.caption for c in listed] == [c.caption for c in again]
     assert [c.parameters["seed"] for c in listed] == [500_000, 500_001]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
 from pila.evaluate.measures import (
     BLOCK,
@@ -53,7 +54,17 @@ def test_areas_of_made_up_errors():
     areas = table["scenes"]["hot_spot"]["kinds"]["stops"]["pixels"]
     assert areas["laws"][laws[0]] == 0.5
     assert areas["laws"][laws[1]] == 0.5
-    assert "0.500" in markdown(table | {"clips": 2, "size": 64, "first_seed": 0, "commit": "abc"})
+    assert "0.500" in markdown(
+        table
+        | {
+            "clips": 2,
+            "vae_clips": 0,
+            "vae_true_clips": 0,
+            "size": 64,
+            "first_seed": 0,
+            "commit": "abc",
+        }
+    )
 
 
 def test_more_clips_keep_whole_blocks(tmp_path):
@@ -64,6 +75,25 @@ def test_more_clips_keep_whole_blocks(tmp_path):
     assert more["clips"] == BLOCK + 1
     assert {p: p.stat().st_mtime_ns for p in kept.iterdir() if p in before} == before
     assert len(list(kept.iterdir())) == 2 * len(before)
+
+
+def test_some_of_the_clips_may_go_through_the_vae(tmp_path):
+    made = run(
+        tmp_path,
+        vae=EMBEDDED_MODEL / "vae",
+        scenes=["hot_spot"],
+        clips=BLOCK + 2,
+        vae_clips=BLOCK,
+        size=32,
+        processes=2,
+    )
+    entry = made["scenes"]["hot_spot"]
+    assert set(entry["true"]) == {"pixels", "vae"}
+    assert 15 < entry["psnr"] < 60
+    assert (
+        "22 clips (through the VAE 20 broken and 22 true) of each kind"
+        in (tmp_path / "measures.md").read_text()
+    )
 
 
 def test_controls_are_made_of_the_true_clip():
@@ -79,6 +109,11 @@ def test_controls_are_made_of_the_true_clip():
 def test_wrong_input_is_named(tmp_path):
     with pytest.raises(InputError, match="clips is 1"):
         run(tmp_path / "out", vae=None, scenes=["hot_spot"], clips=1, size=64)
+    some = {"vae": EMBEDDED_MODEL / "vae", "scenes": ["hot_spot"], "size": 64}
+    with pytest.raises(InputError, match="vae-clips is 60; take a multiple of 20 of at most 40"):
+        run(tmp_path / "out", clips=40, vae_clips=60, **some)
+    with pytest.raises(InputError, match="vae-clips is 25; take a multiple of 20 of at most 40"):
+        run(tmp_path / "out", clips=40, vae_clips=25, **some)
     with pytest.raises(InputError, match="did you mean 'hot_spot'"):
         run(tmp_path / "out", vae=None, scenes=["hot_spo"], clips=5, size=64)
     assert not (tmp_path / "out").exists()

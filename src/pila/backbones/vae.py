@@ -10,8 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor, nn
 
 
-def load_vae(folder: Path) -> AutoencoderKLWan:
-    """A frozen VAE for encoding and decoding in float32, as `skip_past_taps` leaves it."""
+def load_vae(folder: Path) -> Any:
+    """A frozen AutoencoderKLWan for coding in float32, as `skip_past_taps` leaves it."""
     vae = AutoencoderKLWan.from_pretrained(folder, use_safetensors=True)
     skip_past_taps(vae)
     return vae.eval().requires_grad_(False)
@@ -42,7 +42,7 @@ def skip_past_taps(vae: nn.Module) -> int:
 
 def _present_only(conv: WanCausalConv3d, x: Tensor, cache_x: Any = None) -> Tensor:
     # Past frames (`cache_x`) meet zero taps; height and width are padded as the class itself does.
-    left, _, top, *_ = conv._padding
+    left, _, top, *_ = map(int, conv._padding)
     b, _, t, _, _ = x.shape
     # Images with channels last: PyTorch's 3-D convolutions are slow for one clip on one thread.
     frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)

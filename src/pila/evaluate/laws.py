@@ -31,8 +31,6 @@ HELD_OUT_SEED = 500_000
 """First seed of the evaluated prompts; training starts at 1,000,000."""
 ROWS = 2
 """Version of what a clip's row holds; files of another version are not read."""
-TOLERANCE_CLIPS = 40
-"""True clips of each scene, of other seeds, that tolerances are read off."""
 TRUE, FROZEN = "true-through-vae", "frozen"
 
 
@@ -126,7 +124,7 @@ def run(
     kinds = [(scene, None) for scene in protocol.scenes]
     true = measures.measured(
         kinds,
-        TOLERANCE_CLIPS,
+        measures.TRUE_CLIPS,
         size=protocol.settings["height"],
         vae=find_model(protocol.model) / "vae",
         processes=processes,

@@ -33,6 +33,8 @@ CONTROLS = ("static", "reversed", "half-speed")
 """A true clip's first frame throughout; played backwards; each frame twice, its first half only."""
 BLOCK = 20
 """Clips of one job; more clips are more jobs, and those measured before are kept."""
+TRUE_CLIPS = 40
+"""True clips of each scene that always go through the VAE: tolerances are read off them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ def run(
     vae: Path | None,
     scenes: Sequence[str],
     clips: int = 200,
+    vae_clips: int | None = None,
     size: int,
     processes: int = 2,
 ) -> dict[str, Any]:
@@ -67,19 +70,37 @@ def run(
         vae: folder of the VAE, or None for pixels alone.
         scenes: names in `SCENES`.
         clips: clips of each scene and kind.
+        vae_clips: how many of the broken ones are measured through the VAE, too, 0 for none; None
+            takes all. Of true ones (and their controls) at least `TRUE_CLIPS` are.
         size: height and width of the clips.
         processes: jobs at once, one thread each.
 
     Raises:
         InputError: an unknown scene, or too few clips.
     """
+    seen = 0 if vae is None else clips if vae_clips is None else vae_clips
     if clips < 2:
         raise InputError(f"clips is {clips}; an area under a curve takes at least 2, better 200")
+    if not 0 <= seen <= clips or (seen < clips and seen % BLOCK):
+        raise InputError(
+            f"vae-clips is {seen}; take a multiple of {BLOCK} of at most {clips}, or all of them"
+        )
     for name in scenes:
         scene_named(name)
-    kinds = [(scene, v) for scene in scenes for v in (None, *SCENES[scene].violations)]
-    results = tabulate(measured(kinds, clips, size=size, vae=vae, processes=processes))
-    results |= {"commit": commit(), "clips": clips, "size": size, "first_seed": FIRST_SEED}
+    how: Any = {"size": size, "vae": vae, "processes": processes}
+    true = [(scene, None) for scene in scenes]
+    broken = [(scene, v) for scene in scenes for v in SCENES[scene].violations]
+    seen_true = 0 if vae is None else max(seen, min(TRUE_CLIPS, clips))
+    rows = measured(true, clips, vae_clips=seen_true, **how)
+    rows |= measured(broken, clips, vae_clips=seen, **how)
+    results = tabulate(rows) | {
+        "commit": commit(),
+        "clips": clips,
+        "vae_clips": seen,
+        "vae_true_clips": seen_true,
+        "size": size,
+        "first_seed": FIRST_SEED,
+    }
     with written_whole(out / "measures.json") as part:
         part.write_text(json.dumps(results, indent=1))
     with written_whole(out / "measures.md") as part:
@@ -93,12 +114,15 @@ def measured(
     *,
     size: int,
     vae: Path | None,
+    vae_clips: int | None = None,
     processes: int,
 ) -> dict[tuple[str, str], Rows]:
     """Rows by scene and kind of that many clips of each (scene, violation); kept rows are read.
 
-    A true clip (violation None) brings its controls along.
+    A true clip (violation None) brings its controls along. The first `vae_clips` (None: all) go
+    through the VAE.
     """
+    seen = clips if vae_clips is None else vae_clips
     # Block by block through all kinds: what a stopped run leaves is even.
     jobs = [
         Job(
@@ -107,7 +131,7 @@ def measured(
             first=first,
             clips=min(BLOCK, clips - first),
             size=size,
-            vae=vae,
+            vae=vae if first < seen else None,
         )
         for first in range(0, clips, BLOCK)
         for scene, violation in kinds
@@ -139,16 +163,22 @@ def tabulate(rows: Mapping[tuple[str, str], Rows]) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "seconds": float(np.mean([r["seconds"] for r in true])),
             "true": {
-                way: {law: float(np.median([r[way][law] for r in true])) for law in laws}
+                way: {
+                    law: float(np.median([r[way][law] for r in true if way in r])) for law in laws
+                }
                 for way in ways
             },
             "kinds": {},
         }
         if "vae" in ways:
-            entry["psnr"] = float(np.mean([r["psnr"] for r in true]))
+            entry["psnr"] = float(np.mean([r["psnr"] for r in true if "psnr" in r]))
         for kind in (k for s, k in rows if s == scene and k != TRUE):
             broken = rows[scene, kind]
-            entry["kinds"][kind] = {way: _areas(true, broken, scene, way) for way in ways}
+            entry["kinds"][kind] = {
+                way: _areas(true, broken, scene, way)
+                for way in ways
+                if any(way in row for row in broken)
+            }
         table[scene] = entry
     return {"scenes": table}
 
@@ -165,7 +195,7 @@ def tolerances(true: Rows, scene: str, way: str) -> dict[str, float]:
         way: "pixels" or "vae".
     """
     laws = SCENES[scene].laws
-    errors = np.array([[row[way][law] for law in laws] for row in true])
+    errors = np.array([[row[way][law] for law in laws] for row in true if way in row])
     each = np.maximum(np.quantile(errors, 0.95, axis=0), 1e-6)
     factor = np.quantile((errors / each).max(1), 0.95)
     return dict(zip(laws, (factor * each).tolist(), strict=True))
@@ -173,7 +203,10 @@ def tolerances(true: Rows, scene: str, way: str) -> dict[str, float]:
 
 def _areas(true: Rows, broken: Rows, scene: str, way: str) -> dict[str, Any]:
     laws = SCENES[scene].laws
-    errors = [np.array([[r[way][law] for law in laws] for r in rows]) for rows in (true, broken)]
+    errors = [
+        np.array([[r[way][law] for law in laws] for r in rows if way in r])
+        for rows in (true, broken)
+    ]
     tolerance = np.array(list(tolerances(true, scene, way).values()))
     worst = roc_area(*((e / tolerance).max(1) for e in errors))
     by_law = {law: roc_area(errors[0][:, i], errors[1][:, i]).value for i, law in enumerate(laws)}
@@ -185,7 +218,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [
         "# How well law measures tell true clips from broken ones",
         "",
-        f"{results['clips']} clips of each kind, {results['size']} px, seeds from "
+        f"{counted(results)} of each kind, {results['size']} px, seeds from "
         f"{results['first_seed']}; commit {results['commit'][:10]}. Area under the ROC curve of "
         "the worst law (each law's error over its tolerance) for true clips against each kind, "
         "with its 95 % bootstrap interval; behind it the law that tells best. 0.5 is a coin. "
@@ -202,6 +235,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         for kind in kinds:
             cells = []
             for way in ways:
+                if way not in entry["kinds"][kind]:
+                    cells += ["", ""]
+                    continue
                 areas = entry["kinds"][kind][way]
                 best = max(areas["laws"], key=lambda law: areas["laws"][law])
                 cells += [str(Estimate(*areas["worst"])), f"{best} {areas['laws'][best]:.3f}"]
@@ -211,8 +247,17 @@ def markdown(results: Mapping[str, Any]) -> str:
             lines += ["", f"True clips ({way}), median error: {medians}."]
         if "psnr" in entry:
             lines += ["", f"Through the VAE: {entry['psnr']:.1f} dB."]
-        lines += ["", f"Simulated in {entry['seconds']:.3f} s a clip, one core.", ""]
+        lines += ["", f"Simulated in {entry['seconds']:.3f} s of CPU time a clip.", ""]
     return "\n".join(lines)
+
+
+def counted(results: Mapping[str, Any]) -> str:
+    """How many clips, in words."""
+    clips, broken, true = (results[k] for k in ("clips", "vae_clips", "vae_true_clips"))
+    said = f"{clips} clips"
+    if true and (broken < clips or true < clips):
+        said += f" (through the VAE {broken} broken and {true} true)"
+    return said
 
 
 _vaes: dict[Path, Any] = {}
@@ -227,9 +272,9 @@ def _measured(job: Job) -> Rows:
     simulate(job.scene, FIRST_SEED, job.violation, canvas=canvas)  # compiled kernels are not timed
     rows: Rows = []
     for seed in range(FIRST_SEED + job.first, FIRST_SEED + job.first + job.clips):
-        start = time.perf_counter()
+        start = time.process_time()
         frames = simulate(job.scene, seed, job.violation, canvas=canvas).frames
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         shown = {"pixels": _kinds(frames, job.violation)}
         row: dict[str, Any] = {"seed": seed, "seconds": seconds}
         if job.vae is not None:

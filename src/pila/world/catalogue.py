@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,36 +103,53 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
     lines = [
         "## How well the measures tell true clips from broken ones",
         "",
-        f"{measured['clips']} clips of each kind at {measured['size']} px (seeds from "
-        f"{measured['first_seed']}, commit {measured['commit'][:10]}): the area under the ROC "
-        "curve of a clip's worst law, true clips against the violation that is hardest to tell and "
-        "against a true clip's first frame held still. Every violation and control has its row in "
+        f"{measured['clips']} clips of each kind at {measured['size']} px"
+        f"{_seen(measured) if 'vae' in ways else ''} (seeds from {measured['first_seed']}, commit "
+        f"{measured['commit'][:10]}): the area under the ROC curve of a clip's worst law, true "
+        "clips against the violation that is hardest to tell and against a true clip's first frame "
+        "held still. Every violation and control has its row in "
         "[measures.md](../experiments/measures/measures.md), which `pila experiment measures` "
         "makes.",
         "",
-        "| scene | ms a clip | "
+        "| scene | CPU ms a clip | "
         + " | ".join(f"hardest violation, {w} | held still, {w} | true clips, {w}" for w in ways)
-        + " |",
-        "|---" * (2 + 3 * len(ways)) + "|",
+        + (" | VAE dB |" if "vae" in ways else " |"),
+        "|---" * (2 + 3 * len(ways) + ("vae" in ways)) + "|",
     ]
     for name, entry in entries.items():
         cells = [name, f"{1e3 * entry['seconds']:.0f}"]
         for way in ways:
-            areas = {v: entry["kinds"][v][way]["worst"] for v in SCENES[name].violations}
-            hardest = min(areas, key=lambda v: areas[v][0])
-            value, low, high = areas[hardest]
-            cells.append(f"{hardest.replace('_', ' ')} {value:.3f} [{low:.3f}, {high:.3f}]")
-            cells.append(f"{entry['kinds']['static'][way]['worst'][0]:.3f}")
+            kinds = {k: areas[way]["worst"] for k, areas in entry["kinds"].items() if way in areas}
+            broken = {v: kinds[v] for v in SCENES[name].violations if v in kinds}
+            hardest = min(broken, key=lambda v: broken[v][0], default=None)
+            cells.append("" if hardest is None else f"{_words(hardest)} {_area(broken[hardest])}")
+            cells.append(f"{kinds['static'][0]:.3f}")
             cells.append(f"{max(entry['true'][way].values()):.3f}")
+        if "vae" in ways:
+            cells.append(f"{entry['psnr']:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     seconds = np.mean([entry["seconds"] for entry in entries.values()])
     lines += [
         "",
         "“True clips” is the median error of the law that true clips obey worst, 0 to 1. On "
-        f"average a clip takes {1e3 * seconds:.0f} ms to simulate and draw.",
+        f"average a clip takes {1e3 * seconds:.0f} ms of one core to simulate and draw.",
         "",
     ]
     return lines
+
+
+def _seen(measured: Mapping[str, Any]) -> str:
+    broken, true = measured["vae_clips"], measured["vae_true_clips"]
+    return f", of which {broken} broken and {true} true ones through the embedded VAE"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _area(area: Sequence[float]) -> str:
+    value, low, high = area
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def test_the_anchor_holds_u_against_motion_at_the_noise_that_stage_a_has_seen():
     # Half of the schedule with shift 3 ends at sigma 0.75.
     error = task.anchor(u, batch, torch.tensor([0.3, 0.74, 0.76]))
     error.backward()
+    assert u.grad is not None
     moved = u.grad.abs().sum((1, 2, 3, 4)) > 0
     assert moved.tolist() == [True, True, False]
     assert task.anchor(batch["flow"], batch, torch.tensor([0.3, 0.5, 0.9])) == 0

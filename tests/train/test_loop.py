@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -112,15 +113,14 @@ def test_dry_run_prints_the_whole_config(recipe, tmp_path, capsys):
 
 def test_an_estimate_counts_what_is_there(tmp_path):
     config = RECIPES["embedded-couple"]()
-    task = build_task(replace(config, world=SMALL_WORLD))
-    found = estimate(config)
-    assert found is not None
+    task: Any = build_task(replace(config, world=SMALL_WORLD))
+    found: Any = estimate(config)
     assert found.trained_parameters == sum(p.numel() for p in task.module.parameters())
     assert found.frozen_parameters == sum(p.numel() for p in task.frozen.parts[0].parameters())
-    twice = estimate(replace(config, optim=replace(config.optim, batch=16)))
+    twice: Any = estimate(replace(config, optim=replace(config.optim, batch=16)))
     assert twice.flops == pytest.approx(2 * found.flops, rel=0.01)
     assert twice.memory_bytes > found.memory_bytes
-    small = estimate(replace(config, optim=replace(config.optim, micro_batch=1)))
+    small: Any = estimate(replace(config, optim=replace(config.optim, micro_batch=1)))
     assert small.flops == pytest.approx(found.flops, rel=0.01)
     assert small.memory_bytes < found.memory_bytes
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -101,8 +101,9 @@ def estimator_name(estimator: FlowEstimator) -> str:
 
 
 @cache
-def _dis() -> cv2.DISOpticalFlow:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+def _dis() -> Any:
+    # OpenCV's own stubs leave this function out.
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def flow_targets(

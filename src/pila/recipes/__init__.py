@@ -1,16 +1,17 @@
 """Named runs: a recipe is a function that returns a whole TrainConfig, or several in a row."""
 
 from collections.abc import Callable
+from typing import Any
 
 from pila.recipes import ablations, embedded, wan
-from pila.train.config import Stages, TrainConfig
 
 
 def _name(function: Callable) -> str:
     return function.__name__.replace("_", "-")
 
 
-RECIPES: dict[str, Callable[[], TrainConfig | Stages]] = (
+# Each gives a TrainConfig or Stages; which one, its name tells, not its type.
+RECIPES: dict[str, Callable[[], Any]] = (
     {_name(function): function for function in embedded.RECIPES}
     | {f"ablation-{_name(function)}": function for function in ablations.ABLATIONS}
     | wan.RECIPES

@@ -54,7 +54,7 @@ class FrozenGenerator:
         self.parts: list[Any] = []
         for name in ("transformer", "transformer_2"):
             if (index.get(name) or [None])[0] is not None:
-                part = WanTransformer3DModel.from_pretrained(
+                part: Any = WanTransformer3DModel.from_pretrained(
                     folder / name, torch_dtype=dtype, use_safetensors=True
                 )
                 self.parts.append(part.eval().requires_grad_(False).to(device))

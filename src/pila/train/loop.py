@@ -170,7 +170,9 @@ def fit(
                 processes=processes,
                 micro=micro,
             )
-            losses, figures = [], []
+            losses: list[Tensor] = []
+            figures: list[Mapping[str, float]] = []
+            norm: Any = 0.0
             for draws in parts:
                 with accelerator.accumulate(forward):
                     loss, metrics = forward(draws)
@@ -188,7 +190,8 @@ def fit(
                 for name, p in trained.items():
                     average[name].lerp_(p.detach(), 1 - decay)
             if step % 20 == 0 or step == last - 1:
-                total = accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+                mean: Any = accelerator.reduce(torch.stack(losses).mean(), "mean")
+                total = mean.item()
                 row = {"step": step, "loss": total, "grad_norm": float(norm), **_mean(figures)}
                 metrics_file.write(json.dumps(row) + "\n")
                 metrics_file.flush()

@@ -65,7 +65,7 @@ def gather(optimizer: Any, parameters: Sequence[nn.Parameter]) -> dict[str, Tens
         optimizer: as `accelerator.prepare` returns it.
         parameters: all trained ones, in the order of the optimizer's groups.
     """
-    from deepspeed.utils import safe_get_full_optimizer_state
+    from deepspeed.utils import safe_get_full_optimizer_state  # pyright: ignore[reportMissingImports]
 
     inner = optimizer.optimizer.optimizer
     steps = [state["step"] for state in inner.state.values() if "step" in state]
@@ -83,7 +83,7 @@ def gather(optimizer: Any, parameters: Sequence[nn.Parameter]) -> dict[str, Tens
 
 def full_weights(module: nn.Module) -> dict[str, Tensor]:
     """The trained parameters in full precision, by name; all processes must call it."""
-    from deepspeed.utils import safe_get_full_fp32_param
+    from deepspeed.utils import safe_get_full_fp32_param  # pyright: ignore[reportMissingImports]
 
     return {
         name: safe_get_full_fp32_param(p)
@@ -94,7 +94,7 @@ def full_weights(module: nn.Module) -> dict[str, Tensor]:
 
 def spread(optimizer: Any, parameters: Sequence[nn.Parameter], tensors: dict[str, Tensor]) -> None:
     """Give each process its pieces of a checkpoint's optimizer tensors."""
-    from deepspeed.utils import safe_set_full_optimizer_state
+    from deepspeed.utils import safe_set_full_optimizer_state  # pyright: ignore[reportMissingImports]
 
     if not any(name.startswith("optim.") for name in tensors):
         return

@@ -150,7 +150,8 @@ class ExperimentMeasures:
     clips: int = 200
     """Clips of each scene and kind."""
     vae_clips: int | None = None
-    """How many of them are measured through the VAE, too, a multiple of 20; all by default."""
+    """How many of the broken ones are measured through the VAE, too, a multiple of 20; all by
+    default. Of true ones at least 40 are."""
     processes: int = 2
     """Kinds of clips measured at once, one thread each."""
     json: bool = False

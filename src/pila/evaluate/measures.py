@@ -163,9 +163,9 @@ def tabulate(rows: Mapping[tuple[str, str], Rows]) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "seconds": float(np.mean([r["seconds"] for r in true])),
             "true": {
-                way: {
-                    law: float(np.median([r[way][law] for r in true if way in r])) for law in laws
-                }
+                way: dict(
+                    zip(laws, np.median(_errors(true, scene, way), axis=0).tolist(), strict=True)
+                )
                 for way in ways
             },
             "kinds": {},
@@ -195,7 +195,7 @@ def tolerances(true: Rows, scene: str, way: str) -> dict[str, float]:
         way: "pixels" or "vae".
     """
     laws = SCENES[scene].laws
-    errors = np.array([[row[way][law] for law in laws] for row in true if way in row])
+    errors = _errors(true, scene, way)
     each = np.maximum(np.quantile(errors, 0.95, axis=0), 1e-6)
     factor = np.quantile((errors / each).max(1), 0.95)
     return dict(zip(laws, (factor * each).tolist(), strict=True))
@@ -203,14 +203,16 @@ def tolerances(true: Rows, scene: str, way: str) -> dict[str, float]:
 
 def _areas(true: Rows, broken: Rows, scene: str, way: str) -> dict[str, Any]:
     laws = SCENES[scene].laws
-    errors = [
-        np.array([[r[way][law] for law in laws] for r in rows if way in r])
-        for rows in (true, broken)
-    ]
+    errors = [_errors(rows, scene, way) for rows in (true, broken)]
     tolerance = np.array(list(tolerances(true, scene, way).values()))
     worst = roc_area(*((e / tolerance).max(1) for e in errors))
     by_law = {law: roc_area(errors[0][:, i], errors[1][:, i]).value for i, law in enumerate(laws)}
     return {"worst": [worst.value, worst.low, worst.high], "laws": by_law}
+
+
+def _errors(rows: Rows, scene: str, way: str) -> np.ndarray:
+    """Law errors [clips, laws] of the rows that were measured that way."""
+    return np.array([[row[way][law] for law in SCENES[scene].laws] for row in rows if way in row])
 
 
 def markdown(results: Mapping[str, Any]) -> str:

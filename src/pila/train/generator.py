@@ -53,10 +53,14 @@ def shifted(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
+def evenly(count: int, rng: torch.Generator) -> Tensor:
+    """Uniform numbers [count] in [0, 1): one draw, spread evenly over the range."""
+    return (torch.rand(1, generator=rng) + torch.arange(count) / count) % 1
+
+
 def noise_levels(count: int, shift: float, rng: torch.Generator) -> Tensor:
-    """Shifted noise levels [count]: one draw, spread evenly, so that every step sees all ranges."""
-    u = (torch.rand(1, generator=rng) + torch.arange(count) / count) % 1
-    return shifted(u, shift)
+    """Shifted noise levels [count], spread so that every step sees all ranges."""
+    return shifted(evenly(count, rng), shift)
 
 
 class TwoDenoisers(nn.Module):
@@ -216,8 +220,7 @@ class GeneratorTask:
         levels = noise_levels(batch, generator.shift, rng)[:, None].repeat(1, frames)
         order = torch.randperm(batch, generator=rng)
         high = order[: round(generator.high_noise * batch)]
-        u = (torch.rand(1, generator=rng) + torch.arange(len(high)) / max(1, len(high))) % 1
-        levels[high] = (1 - (1 - HIGH_NOISE) * u)[:, None]
+        levels[high] = (1 - (1 - HIGH_NOISE) * evenly(len(high), rng))[:, None]
         if step >= generator.frame_noise_from:
             for row in order[len(high) :][: round(generator.frame_noise * batch)]:
                 own = noise_levels(frames, generator.shift, rng)

@@ -122,7 +122,7 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
             kinds = {k: areas[way]["worst"] for k, areas in entry["kinds"].items() if way in areas}
             broken = {v: kinds[v] for v in SCENES[name].violations if v in kinds}
             hardest = min(broken, key=lambda v: broken[v][0], default=None)
-            cells.append("" if hardest is None else f"{_words(hardest)} {_area(broken[hardest])}")
+            cells.append("" if hardest is None else _named(hardest, broken[hardest]))
             cells.append(f"{kinds['static'][0]:.3f}")
             cells.append(f"{max(entry['true'][way].values()):.3f}")
         if "vae" in ways:
@@ -143,13 +143,9 @@ def _seen(measured: Mapping[str, Any]) -> str:
     return f", of which {broken} broken and {true} true ones through the embedded VAE"
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _area(area: Sequence[float]) -> str:
+def _named(violation: str, area: Sequence[float]) -> str:
     value, low, high = area
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{violation.replace('_', ' ')} {value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -31,11 +31,46 @@ def require_finite(places: Mapping[str, Tensor | None]) -> None:
             )
 
 
-class LatentAdapter(ModelMixin, ConfigMixin):
-    """A network that maps (x_t, v, sigma, text, labels) to a gated correction dv."""
+class SafetensorsModel(ModelMixin, ConfigMixin):
+    """A diffusers model that is written and read as safetensors and JSON alone, and whole."""
 
-    # An adapter is small beside its generator: fp8 storage would cost accuracy and save nothing.
+    # Small beside the generator: fp8 storage would cost accuracy and save nothing.
     _skip_layerwise_casting_patterns = (".",)
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, but the weights are always safetensors."""
+        if not kwargs.setdefault("safe_serialization", True):
+            raise InputError("safe_serialization is False; weights are written as safetensors only")
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """As in diffusers, but safetensors only, and every weight must be there and fit.
+
+        Raises InputError for a folder, a hub name or a weight file that cannot be used.
+        """
+        place = pretrained_model_name_or_path
+        wants_info = kwargs.pop("output_loading_info", False)
+        if kwargs.setdefault("use_safetensors", True) is False:
+            raise InputError("use_safetensors is False; a pickle can run code and is not read")
+        try:
+            loaded: Any = super().from_pretrained(place, output_loading_info=True, **kwargs)
+        except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(unreadable(place, kwargs.get("subfolder"), error)) from error
+        model, info = loaded
+        for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if names := info[fault]:
+                raise InputError(
+                    f"{place} does not hold a whole {cls.__name__}: {len(names)} "
+                    f"{fault.replace('_', ' ')}, first {sorted(map(str, names))[0]}; save it again"
+                )
+        return (model, info) if wants_info else model
+
+
+class LatentAdapter(SafetensorsModel):
+    """A network that maps (x_t, v, sigma, text, labels) to a gated correction dv."""
 
     def check_inputs(
         self, x_t: Tensor, v: Tensor, sigma: Tensor, text: Tensor, labels: Tensor | None
@@ -70,37 +105,6 @@ class LatentAdapter(ModelMixin, ConfigMixin):
     def num_parameters_total(self) -> int:
         """Number of parameters."""
         return sum(p.numel() for p in self.parameters())
-
-    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
-        """As in diffusers, but the weights are always safetensors."""
-        if not kwargs.setdefault("safe_serialization", True):
-            raise InputError("safe_serialization is False; weights are written as safetensors only")
-        super().save_pretrained(save_directory, *args, **kwargs)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """As in diffusers, but safetensors only, and every weight must be there and fit.
-
-        Raises InputError for a folder, a hub name or a weight file that cannot be used.
-        """
-        place = pretrained_model_name_or_path
-        wants_info = kwargs.pop("output_loading_info", False)
-        if kwargs.setdefault("use_safetensors", True) is False:
-            raise InputError("use_safetensors is False; a pickle can run code and is not read")
-        try:
-            loaded: Any = super().from_pretrained(place, output_loading_info=True, **kwargs)
-        except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(unreadable(place, kwargs.get("subfolder"), error)) from error
-        model, info = loaded
-        for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if names := info[fault]:
-                raise InputError(
-                    f"{place} does not hold a whole {cls.__name__}: {len(names)} "
-                    f"{fault.replace('_', ' ')}, first {sorted(map(str, names))[0]}; save it again"
-                )
-        return (model, info) if wants_info else model
 
 
 def unreadable(place: Any, subfolder: str | None, error: Exception) -> str:

@@ -17,7 +17,7 @@ from pila.physics.bank import Slot
 from pila.physics.calculus import Calculus
 from pila.train.adapter_task import AdapterTask
 from pila.train.draws import Draws
-from pila.train.generator import shifted
+from pila.train.generator import evenly, shifted
 from pila.types import Scalar, Vector
 
 MOVING = 0.05
@@ -68,8 +68,8 @@ class ObserveTask(AdapterTask):
         """
         ranges = self.config.observe.ranges
         widest = ranges[min(len(ranges) * draws.step // self.config.optim.steps, len(ranges) - 1)]
-        u = (torch.rand(1, generator=rng) + torch.arange(draws.batch) / draws.batch) % 1
-        return draws.take(shifted(widest * u, self.config.generator.shift)).to(self.device)
+        u = widest * evenly(draws.batch, rng)
+        return draws.take(shifted(u, self.config.generator.shift)).to(self.device)
 
     @property
     def needs_targets(self) -> bool:

@@ -30,6 +30,8 @@ class Recorder:
         """Routing weights [8] in `Category` order per step; empty without a router."""
         self.refined: torch.Tensor | None = None
         """Refined bank [1, 32, t, h, w] of the last corrected step, where the clip is clearest."""
+        self.passes: list[Any] = []
+        """`Routing` of a ProPhy branch in each pass through its denoiser."""
         self._energy: torch.Tensor | None = None
 
     def __call__(self, output: Any) -> None:
@@ -72,7 +74,8 @@ def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Pat
     """Write the pictures that the record allows and return their paths.
 
     `routing.png` (weights), `bank.png` (each slot over time), `correction.png` (by step and
-    frame), `where.png` (in the picture).
+    frame), `where.png` (in the picture); of a ProPhy branch `tokens.png` (where its token router
+    sees each category) and `semantic.png` (weights of its semantic experts by step).
 
     Raises:
         InputError: the folder cannot be written.
@@ -85,6 +88,10 @@ def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Pat
     if recorder.frame_rms:
         drawn.append(_save(_correction(recorder), folder / "correction.png"))
         drawn.append(_save(_where(recorder.where), folder / "where.png"))
+    if any(p.told is not None for p in recorder.passes):
+        drawn.append(_save(_tokens(recorder.passes, labels), folder / "tokens.png"))
+    if any(p.semantic is not None for p in recorder.passes):
+        drawn.append(_save(_semantic(recorder.passes), folder / "semantic.png"))
     return drawn
 
 
@@ -163,6 +170,33 @@ def _where(where: np.ndarray) -> Any:
         axis.imshow(where[t], vmin=0, vmax=where.max() or 1, cmap="magma")
         axis.set_xlabel(f"t = {t}", fontsize=7)
     figure.suptitle("Where the correction acts in the picture, over all steps", fontsize=9)
+    return figure
+
+
+def _tokens(passes: Sequence[Any], labels: Sequence[str]) -> Any:
+    # Of a batch the first clip; the second half of the passes, where there is a clip to be seen.
+    late = passes[len(passes) // 2 :]
+    maps = torch.stack([p.token_maps[0] for p in late]).mean(0).numpy()  # [8, t, h, w]
+    times = _columns(maps.shape[1])
+    figure, axes = _grid(len(Category), len(times), cell=0.9)
+    for row, category, field in zip(axes, Category, maps, strict=True):
+        for axis, t in zip(row, times, strict=True):
+            axis.imshow(field[t], vmin=0, vmax=max(1.0, maps.max()), cmap="magma")
+        colour = LABELLED if category in labels else "black"
+        row[0].set_ylabel(category, rotation=0, ha="right", va="center", fontsize=8, color=colour)
+    for axis, t in zip(axes[-1], times, strict=True):
+        axis.set_xlabel(f"t = {t}", fontsize=7)
+    figure.suptitle("Where ProPhy's token router sees each category (later passes)", fontsize=9)
+    return figure
+
+
+def _semantic(passes: Sequence[Any]) -> Any:
+    weights = np.stack([p.semantic[0].numpy() for p in passes])  # [passes, experts]
+    figure, axis = _figure(6, 3)
+    picture = axis.imshow(weights.T, aspect="auto", origin="lower", cmap="magma", vmin=0)
+    figure.colorbar(picture, ax=axis, label="weight")
+    axis.set_xlabel("pass through the denoiser (with guidance two a step)")
+    axis.set_ylabel("semantic expert")
     return figure
 
 

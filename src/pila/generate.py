@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pila.backbones.attachments import branches_on, generator_alone, names_on
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, make_parser
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FROZEN, CORRECTED = "frozen", "PILA"
+FROZEN = "frozen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +69,17 @@ def generate(request: GenerateRequest) -> Report:
         pipeline = _load(request)
     recorder = Recorder(first_step=plan.window[0] if plan.window else 1)
 
-    corrects = pipeline.adapter is not None and request.adapter_scale != 0
+    corrected = names_on(pipeline, adapter_scale=request.adapter_scale)
+    for branch in branches_on(pipeline):
+        branch.inverted, branch.record = request.invert_experts, []
     clips: dict[str, np.ndarray] = {}
     with _progress(plan.sampling.steps * (1 + request.compare)) as advance:
-        if request.compare or not corrects:
-            with _timed(seconds, FROZEN):
+        if request.compare or not corrected:
+            with _timed(seconds, FROZEN), generator_alone(pipeline):
                 clips[FROZEN] = _sample(pipeline, plan, adapter_scale=0.0, advance=advance)
-        if corrects:
-            with _timed(seconds, CORRECTED):
-                clips[CORRECTED] = _sample(
+        if corrected:
+            with _timed(seconds, corrected):
+                clips[corrected] = _sample(
                     pipeline,
                     plan,
                     adapter_scale=request.adapter_scale,
@@ -85,9 +88,10 @@ def generate(request: GenerateRequest) -> Report:
                     advance=advance,
                 )
         elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
-            clips[CORRECTED] = clips[FROZEN]
+            clips[names_on(pipeline)] = clips[FROZEN]
 
     scene, laws = _laws(plan, clips)
+    recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
     with _timed(seconds, "write"):
         written = _write(plan, clips, recorder, parse)
     settings = asdict(plan.sampling) | {
@@ -99,6 +103,7 @@ def generate(request: GenerateRequest) -> Report:
         "step_window": list(plan.window) if plan.window else None,
         "top_k": request.top_k,
         "reference": request.reference,
+        "invert_experts": request.invert_experts,
         "device": str(pipeline._execution_device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "offload": request.offload,
@@ -207,11 +212,11 @@ def _write(
     from pila import explain
 
     files, fps = plan.files, plan.sampling.fps
-    result = clips.get(CORRECTED, clips.get(FROZEN))
-    assert result is not None, "nothing was sampled"
+    # The corrected clip comes last, after the frozen one where both were made.
+    name, result = list(clips.items())[-1]
     written: dict[str, Any] = {"output": str(files.output)}
     if files.frozen and files.comparison:
-        both = side_by_side([clips[FROZEN], clips[CORRECTED]], [FROZEN, CORRECTED])
+        both = side_by_side([clips[FROZEN], result], [FROZEN, name])
         write_video(files.frozen, clips[FROZEN], fps=fps)
         write_video(files.comparison, both, fps=fps)
         written |= {"frozen": str(files.frozen), "comparison": str(files.comparison)}

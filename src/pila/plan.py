@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.embedded import find_model
+from pila.backbones.embedded import find_attachments, find_model
 from pila.backbones.repository import check_wan_repository, read_json
 from pila.errors import InputError
 from pila.labels.parser import check_prompt, parse_categories
@@ -110,6 +110,13 @@ def prepare(request: GenerateRequest) -> Plan:
     labels = None if request.labels is None else check_labels(request.labels)
     files = plan_files(request)
 
+    if request.invert_experts and "branch" not in {
+        a.kind for a in find_attachments(request.adapter)
+    }:
+        raise InputError(
+            f"--invert-experts turns ProPhy's routers round, but --adapter is {request.adapter}; "
+            "name the folder of a ProPhy branch"
+        )
     folder = find_model(request.model)
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:

@@ -21,7 +21,8 @@ class GenerateRequest:
     model: str = "embedded"
     """embedded, a folder with a diffusers Wan repository, or a hub id (owner/name)."""
     adapter: str = "embedded"
-    """embedded, a folder, a hub id, or none for the frozen generator alone."""
+    """embedded, a folder, a hub id, or none for the frozen generator alone. The folder of a ProPhy
+    branch or of LoRA updates too; several of different kinds joined by +."""
     output: Path = Path("out.mp4")
     """Where the clip goes; with --compare its neighbours -frozen.mp4 and -compare.mp4 too."""
     seed: int = 0
@@ -52,6 +53,8 @@ class GenerateRequest:
     OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
     reference: Literal["guided", "cond"] = "guided"
     """The velocity that the adapter reads: after guidance, or of the conditional pass alone."""
+    invert_experts: bool = False
+    """Route ProPhy's experts by the opposite of what their routers say: a diagnostic."""
     compare: bool = False
     """Also write the frozen generator's clip from the same noise, and both beside each other."""
     explain: Path | None = None

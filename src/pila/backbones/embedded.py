@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pila.backbones.attachments import Attachment, check_attachments, look_at, put_on
 from pila.backbones.base import check_fit
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
@@ -27,7 +28,6 @@ EMBEDDED_ADAPTER = _ASSETS / "adapter"
 
 Offload = Literal["none", "model", "sequential", "group"]
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "sequential", "group")
-_ADAPTERS = ("PilaAdapter", "PlainAdapter")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -48,7 +48,8 @@ def load_pipeline(
     Args:
         model: "embedded", the folder of a diffusers Wan repository, or its hub id.
         adapter: "embedded", the folder of a saved adapter, its hub id, an adapter, or None or
-            "none" for the frozen model alone.
+            "none" for the frozen model alone. The folder of a ProPhy branch or of LoRA updates
+            too, and several of different kinds joined by "+".
         device: "cpu", "cuda", "cuda:1", "mps", ... or "auto" for the first accelerator.
         dtype: of the weights; None is float32 on the CPU and bfloat16 elsewhere. The VAE and the
             adapter stay in float32: both are small and their rounding is visible.
@@ -70,18 +71,20 @@ def load_pipeline(
         raise InputError(f"offload={offload} needs an accelerator, but the device is {place}")
     folder = find_model(model, revision=revision)
     index = check_wan_repository(folder)
-    attached: Any = adapter
-    config: Any = adapter
-    adapter_class: Any = None
+    found: list[Attachment] = []
+    own: Any = adapter
     if adapter is None or isinstance(adapter, str | Path):
-        attached = config = find_adapter(adapter, revision=revision)
-    if isinstance(attached, Path):
-        config = check_model_folder(attached)
-        adapter_class = _adapter_class(config)
-    if config is not None:
-        for name in ("transformer", "transformer_2"):
-            if (index.get(name) or [None])[0] is not None:
-                check_fit(config, check_model_folder(folder / name))
+        found = find_attachments(adapter, revision=revision)
+        own = None
+    denoisers = {
+        name: check_model_folder(folder / name)
+        for name in ("transformer", "transformer_2")
+        if (index.get(name) or [None])[0] is not None
+    }
+    check_attachments(found, denoisers)
+    if own is not None:
+        for config in denoisers.values():
+            check_fit(own, config)
 
     import torch
 
@@ -89,18 +92,21 @@ def load_pipeline(
 
     if dtype is None:
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
-    if adapter_class is not None:
-        attached = adapter_class.from_pretrained(attached, use_safetensors=True)
-    if isinstance(attached, torch.nn.Module):
-        attached.eval()
+    for attachment in found:
+        if attachment.kind == "adapter":
+            own = _load_adapter(attachment)
+    if isinstance(own, torch.nn.Module):
+        own.eval()
     pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
         folder,
-        adapter=attached,
+        adapter=own,
         dtype={"default": dtype, "vae": torch.float32},
         use_safetensors=True,
     )
     skip_past_taps(pipeline.vae)
     _place(pipeline, place, offload)
+    for attachment in found:
+        put_on(pipeline, attachment)
     return pipeline
 
 
@@ -130,6 +136,22 @@ def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Pat
     return _find(name, EMBEDDED_ADAPTER, what="adapter", revision=revision)
 
 
+def find_attachments(
+    name: str | Path | None, *, revision: str | None = None
+) -> list[Attachment]:
+    """What is to be put on a model: each of "place+place+...", found as in `find_adapter`.
+
+    A path that exists is one place, whatever its name.
+
+    Raises:
+        InputError: as `find_adapter`, or a folder that holds nothing of the kind.
+    """
+    text = "none" if name is None else str(name)
+    places = [text] if Path(text).expanduser().exists() else text.split("+")
+    folders = [find_adapter(place, revision=revision) for place in places]
+    return [look_at(folder) for folder in folders if folder is not None]
+
+
 def _pipeline_class(name: str) -> Any:
     if name.endswith("ImageToVideoPipeline"):
         from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline
@@ -140,13 +162,11 @@ def _pipeline_class(name: str) -> Any:
     return PilaWanPipeline
 
 
-def _adapter_class(config: dict[str, Any]) -> Any:
+def _load_adapter(attachment: Attachment) -> Any:
     import pila.adapter
 
-    name = config.get("_class_name")
-    if name not in _ADAPTERS:
-        raise InputError(f"the config is of a {name}; pass an adapter ({' or '.join(_ADAPTERS)})")
-    return getattr(pila.adapter, name)
+    cls = getattr(pila.adapter, attachment.config["_class_name"])
+    return cls.from_pretrained(attachment.folder, use_safetensors=True)
 
 
 def _find(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pila.recipes import ablations, embedded, wan
+from pila.recipes import ablations, embedded, prophy, wan
 
 
 def _name(function: Callable) -> str:
@@ -12,7 +12,11 @@ def _name(function: Callable) -> str:
 
 # Each gives a TrainConfig or Stages; which one, its name tells, not its type.
 RECIPES: dict[str, Callable[[], Any]] = (
-    {_name(function): function for function in embedded.RECIPES}
-    | {f"ablation-{_name(function)}": function for function in ablations.ABLATIONS}
+    {_name(function): function for function in (*embedded.RECIPES, *prophy.EMBEDDED)}
+    | {
+        f"ablation-{_name(function)}": function
+        for function in (*ablations.ABLATIONS, *prophy.ABLATIONS)
+    }
     | wan.RECIPES
+    | prophy.RECIPES
 )

@@ -45,7 +45,7 @@ class AdapterTask:
         folder = find_model(config.model, parts=parts)
         start = find_adapter(config.start)
         if start is not None:
-            check_fit(check_model_folder(start), check_model_folder(folder / "transformer"))
+            self.check_start(check_model_folder(start), check_model_folder(folder / "transformer"))
         self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
         self._check_clips(folder)
         self.training, self.held_out = self._split()
@@ -54,12 +54,24 @@ class AdapterTask:
         self.frozen = FrozenGenerator(folder, device=device, dtype=dtype)
         self.kept = self._keeping() if config.noise_draws else None
         torch.manual_seed(config.seed)
-        self.module: Any = build_adapter(config, self.clips.empty.shape[-1])
+        self.module: Any = self.build()
         if start is not None:
             self.module.load_state_dict(type(self.module).from_pretrained(start).state_dict())
         self.module.train().requires_grad_(False)
         for part in self.trained():
             part.requires_grad_(True)
+
+    def build(self) -> nn.Module:
+        """What is trained, as it begins; the generator and the clips are there."""
+        return build_adapter(self.config, self.clips.empty.shape[-1])
+
+    def check_start(self, start: Mapping[str, Any], transformer: Mapping[str, Any]) -> None:
+        """Refuse what cannot be gone on from, by its config and the transformer's.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        check_fit(dict(start), dict(transformer))
 
     def trained(self) -> list[nn.Module]:
         """The parts that learn in this stage."""

@@ -227,6 +227,41 @@ class CoupleConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProPhyConfig:
+    """ProPhy's branch and what its experts are held to. What is not known of it is ours."""
+
+    places: tuple[int, ...] | None = None
+    """The transformer's blocks with a physical block beside them; None: a fourth of them."""
+    num_semantic: int = 16
+    map_grid: tuple[int, int, int] = (5, 6, 6)
+    num_refinement: int = 8
+    top_k: int = 2
+    expert_rank: int = 32
+    coarse_weight: float = 0.1
+    fine_weight: float = 0.02
+    balance_weight: float = 0.01
+    coarse: Literal["relative", "absolute"] = "relative"
+    """Similarities of the batch against those of its labels, or cross-entropy against labels."""
+
+    def __post_init__(self) -> None:
+        for name in ("coarse_weight", "fine_weight", "balance_weight"):
+            if getattr(self, name) < 0:
+                raise InputError(f"prophy.{name} is {getattr(self, name)}; it must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraConfig:
+    """Low-rank updates of all of the transformer's linear layers: the control without experts."""
+
+    rank: int | None = None
+    """None: as many parameters as the recipe's ProPhy branch has."""
+
+    def __post_init__(self) -> None:
+        if self.rank is not None and self.rank < 1:
+            raise InputError(f"lora.rank is {self.rank}; it must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One whole run: what is trained, on what, how."""
 
@@ -241,6 +276,8 @@ class TrainConfig:
     observe: ObserveConfig = field(default_factory=ObserveConfig)
     recover: RecoverConfig = field(default_factory=RecoverConfig)
     couple: CoupleConfig = field(default_factory=CoupleConfig)
+    prophy: ProPhyConfig = field(default_factory=ProPhyConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     data: str | None = None
     """A latent cache (`pila data cache`) for the adapter's stages; None: the simulated world."""
     held_out: float = 0.02
@@ -257,8 +294,10 @@ class TrainConfig:
             raise InputError(f"noise_draws is {self.noise_draws}; it must be at least 1, or None")
 
 
-ADAPTER_TASKS = ("observe", "recover", "couple")
-"""The tasks that train an adapter on a frozen generator: stages A, B and C."""
+INSIDE_TASKS = ("prophy", "lora", "fine-tune")
+"""Tasks that train something inside a finished generator's forward pass: ProPhy and controls."""
+ADAPTER_TASKS = ("observe", "recover", "couple", *INSIDE_TASKS)
+"""Tasks that start from a finished generator: PILA's stages A, B and C, and those inside it."""
 
 Stages = dict[str, TrainConfig]
 """Runs in a row by name; each goes on from the adapter that the one before it has left."""

@@ -18,7 +18,7 @@ from pila.backbones.embedded import find_model
 from pila.backbones.repository import read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
-from pila.train.config import ADAPTER_TASKS, TrainConfig
+from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
 from pila.train.generator import build_transformer
 
 WAN_LATENTS = (16, 21, 60, 104)
@@ -78,17 +78,22 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
             return tensor
 
         with FlopCounterMode(display=False) as counter:
-            for part in frozen:
-                with torch.no_grad():
-                    part(x, sigma, text, return_dict=False)
+            inside = config.task in INSIDE_TASKS
+            if not inside:
+                for part in frozen:
+                    with torch.no_grad():
+                        part(x, sigma, text, return_dict=False)
             with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
                 if config.task == "generator":
                     out = trained(x, sigma, text, return_dict=False)[0]
+                elif inside:  # the graph goes through the generator
+                    out = frozen[0](x, sigma, text, return_dict=False)[0]
                 else:
                     out = trained(x, x, sigma, text[:, 0])
                 out.sum().backward()
+    mine = {id(p) for p in trained.parameters()}
     own = sum(p.numel() for p in trained.parameters())
-    under = sum(p.numel() for part in frozen for p in part.parameters())
+    under = sum(p.numel() for part in frozen for p in part.parameters() if id(p) not in mine)
     half = config.optim.precision == "bf16" and torch.cuda.is_available()
     # Of a layout with two denoisers, each sample passes one.
     flops = counter.get_total_flops() * batch // micro
@@ -117,6 +122,10 @@ def _modules(
     if (index.get("transformer") or [None])[0] is None:
         raise InputError(f"{folder} has no transformer")
     frozen: Any = WanTransformer3DModel.from_config(read_json(folder / "transformer/config.json"))
+    if config.task in INSIDE_TASKS:
+        from pila.train.inside import put_inside
+
+        return put_inside(frozen.requires_grad_(False), config), [frozen]
     adapter: nn.Module = build_adapter(config, text_dim)
     return adapter, [frozen]
 

@@ -71,6 +71,11 @@ class FrozenGenerator:
             text: token embeddings [b, n, d].
         """
         x_t = noised(x_0, noise, sigma)
+        v = self.velocity(x_t, sigma, text)
+        return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
+
+    def velocity(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """The velocity at noisy latents; with a graph where something that learns is attached."""
         v = torch.zeros_like(x_t)
         for part, mine in zip(self.parts, self._share(sigma), strict=True):
             if mine.any():
@@ -78,7 +83,7 @@ class FrozenGenerator:
                 # In its own precision, as in sampling: autocast is for what is trained.
                 with torch.autocast(x_t.device.type, enabled=False):
                     v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
-        return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
+        return v
 
     @staticmethod
     def given(x_0: Tensor, noise: Tensor, sigma: Tensor, v: Tensor) -> Prediction:

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 TAIL = 0.25
 """Share of the steps over which the learning rate falls where it does not fall from the start."""
 
+LOG_EVERY = 20
+"""Steps between the lines of metrics.jsonl."""
+
 
 class Task(Protocol):
     """What is trained: its module, its loss, and what it leaves behind."""
@@ -189,7 +192,7 @@ def fit(
                 decay = min(optim.ema, (1 + step) / (10 + step))
                 for name, p in trained.items():
                     average[name].lerp_(p.detach(), 1 - decay)
-            if step % 20 == 0 or step == last - 1:
+            if step % LOG_EVERY == 0 or step == last - 1:
                 mean: Any = accelerator.reduce(torch.stack(losses).mean(), "mean")
                 total = mean.item()
                 row = {"step": step, "loss": total, "grad_norm": float(norm), **_mean(figures)}

@@ -33,4 +33,16 @@ def build_task(config: TrainConfig, device: torch.device | str = "cpu") -> Task:
             from pila.train.couple import CoupleTask
 
             return CoupleTask(config, device)
+        case "prophy":
+            from pila.train.prophy import ProPhyTask
+
+            return ProPhyTask(config, device)
+        case "lora":
+            from pila.train.inside import LoraTask
+
+            return LoraTask(config, device)
+        case "fine-tune":
+            from pila.train.inside import FineTuneTask
+
+            return FineTuneTask(config, device)
     raise AssertionError(config.task)

@@ -1,0 +1,142 @@
+"""What can be put on a Wan model, by name: an adapter, a ProPhy branch, LoRA updates, or several.
+
+Several are joined by "+", such as embedded+runs/prophy/adapter: they act together.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pila.backbones.base import check_fit
+from pila.backbones.repository import check_model_folder, check_safetensors
+from pila.errors import InputError
+
+Kind = Literal["adapter", "branch", "lora"]
+ADAPTERS = ("PilaAdapter", "PlainAdapter")
+BRANCH = "ProPhyBranch"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""As diffusers' `save_lora_weights` names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One thing to put on a model, found and looked at, not loaded."""
+
+    kind: Kind
+    folder: Path
+    config: Mapping[str, Any]
+    """Its `config.json`; empty for LoRA, which has none."""
+
+
+def look_at(folder: Path) -> Attachment:
+    """What a folder holds.
+
+    Raises:
+        InputError: nothing that can be put on a model, or weights that cannot be read.
+    """
+    if (folder / LORA_FILE).is_file():
+        check_safetensors(folder / LORA_FILE)
+        return Attachment(kind="lora", folder=folder, config={})
+    config = check_model_folder(folder)
+    name = config.get("_class_name")
+    if name not in (*ADAPTERS, BRANCH):
+        raise InputError(
+            f"the config is of a {name}; pass an adapter ({' or '.join(ADAPTERS)}), a {BRANCH}, "
+            f"or LoRA updates ({LORA_FILE})"
+        )
+    return Attachment(kind="branch" if name == BRANCH else "adapter", folder=folder, config=config)
+
+
+def check_attachments(
+    attachments: list[Attachment], denoisers: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse two of a kind, and what does not fit the model's denoisers, given by their configs.
+
+    Raises:
+        InputError: with the values that differ.
+    """
+    for kind in ("adapter", "branch", "lora"):
+        same = [str(a.folder) for a in attachments if a.kind == kind]
+        if len(same) > 1:
+            raise InputError(f"{' and '.join(same)} are both a {kind}; attach one of a kind")
+    for attachment in attachments:
+        if attachment.kind != "adapter" and len(denoisers) > 1:
+            raise InputError(
+                f"{attachment.folder} is a {attachment.kind} for one denoiser, and the model has "
+                "two; attach it yourself to the one it was trained in"
+            )
+        for config in denoisers.values():
+            if attachment.kind == "adapter":
+                check_fit(dict(attachment.config), dict(config))
+            elif attachment.kind == "branch":
+                from pila.prophy.branch import check_branch_fit
+
+                check_branch_fit(attachment.config, config)
+
+
+def put_on(pipeline: Any, attachment: Attachment) -> None:
+    """Attach a branch or LoRA updates to a pipeline's denoiser; an adapter is its component.
+
+    Raises:
+        InputError: weights that cannot be loaded, or peft is not installed.
+    """
+    denoiser = pipeline.transformer if pipeline.transformer is not None else pipeline.transformer_2
+    if attachment.kind == "branch":
+        from pila.prophy.branch import ProPhyBranch, attach
+
+        branch = ProPhyBranch.from_pretrained(attachment.folder).eval()
+        attach(denoiser, branch.to(denoiser.device))
+    elif attachment.kind == "lora":
+        try:
+            pipeline.load_lora_weights(
+                str(attachment.folder), weight_name=LORA_FILE, use_safetensors=True
+            )
+        except (ValueError, RuntimeError, ImportError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"no LoRA updates can be loaded from {attachment.folder} ({reason}); they take "
+                "peft (`pip install pila[lora]`) and the model that they were trained in"
+            ) from error
+
+
+def branches_on(pipeline: Any) -> list[Any]:
+    """The ProPhy branches that are attached to a pipeline's denoisers."""
+    from pila.prophy.branch import found_on
+
+    return [branch for d in _denoisers(pipeline) if (branch := found_on(d)) is not None]
+
+
+@contextmanager
+def generator_alone(pipeline: Any) -> Iterator[None]:
+    """The generator without branch and LoRA, while this lasts; adapters have a scale of their own.
+
+    Args:
+        pipeline: a Wan pipeline, whatever is attached to its denoisers.
+    """
+    with ExitStack() as stack:
+        for branch in branches_on(pipeline):
+            stack.enter_context(branch.disabled())
+        for denoiser in _denoisers(pipeline):
+            if getattr(denoiser, "peft_config", None):
+                denoiser.disable_lora()
+                stack.callback(denoiser.enable_lora)
+        yield
+
+
+def names_on(pipeline: Any, *, adapter_scale: float = 1.0) -> str:
+    """What acts on a pipeline, for people: "PILA", "ProPhy", "PILA + ProPhy", ...; empty for none."""
+    names = []
+    if pipeline.adapter is not None and adapter_scale != 0:
+        kind = type(pipeline.adapter).__name__
+        names.append("plain adapter" if kind == "PlainAdapter" else "PILA")
+    if branches_on(pipeline):
+        names.append("ProPhy")
+    if any(getattr(d, "peft_config", None) for d in _denoisers(pipeline)):
+        names.append("LoRA")
+    return " + ".join(names)
+
+
+def _denoisers(pipeline: Any) -> list[Any]:
+    return [d for d in (pipeline.transformer, pipeline.transformer_2) if d is not None]

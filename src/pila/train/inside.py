@@ -1,0 +1,194 @@
+"""What is trained inside a generator's forward pass: LoRA and full fine-tuning, the controls.
+
+Unlike an adapter, which reads one finished prediction, these need the graph through the generator.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from torch import Tensor, nn
+
+from pila.backbones.embedded import find_model
+from pila.errors import InputError
+from pila.flow import noised, velocity_target
+from pila.prophy.branch import ProPhyBranch, attach, spread_places
+from pila.train.adapter_task import AdapterTask
+from pila.train.config import TrainConfig
+from pila.train.draws import Draws
+from pila.train.loop import LOG_EVERY
+
+LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
+"""Linear layers of a Wan block: attention to itself and to the text, and the feed-forward's two."""
+
+
+class InsideTask(AdapterTask):
+    """Flow matching on plausible clips through a generator of which a part learns.
+
+    Raises:
+        InputError: a generator of two denoisers; each would need a part of its own.
+    """
+
+    @property
+    def transformer(self) -> WanTransformer3DModel:
+        """The one denoiser."""
+        if len(self.frozen.parts) != 1:
+            raise InputError(
+                f"{self.config.model} has two denoisers, and {self.config.task} trains inside one; "
+                "use a model with one, such as Wan 2.1"
+            )
+        return self.frozen.parts[0]
+
+    def build(self) -> nn.Module:
+        """What learns, in its place; at first it changes nothing."""
+        if self.config.start is not None and self.config.task != "prophy":
+            raise InputError(
+                f"start is {self.config.start}, but {self.config.task} begins anew; leave it out"
+            )
+        return put_inside(self.transformer, self.config)
+
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+        """The flow error [] and what `extra` adds, with the frozen generator's beside it."""
+        rng = draws.shared()
+        batch = self.draw(draws, rng)
+        sigma = self.levels(draws, rng).to(self.device)
+        noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
+        x_t, target = noised(batch["latents"], noise, sigma), velocity_target(batch["latents"], noise)
+        v = self.frozen.velocity(x_t, sigma, batch["text"])
+        flow = (v - target).square().mean()
+        if not torch.isfinite(flow):
+            raise FloatingPointError(
+                f"the flow error is not finite; clips {self.describe(batch, sigma)}"
+            )
+        metrics = {"flow": flow.item()}
+        total, figures = self.extra(batch, draws)
+        # The frozen pass is for the log alone, so only the rows that are logged pay for it.
+        if draws.step % LOG_EVERY == 0:
+            with torch.no_grad():
+                alone = self.alone(x_t, sigma, batch["text"])
+            metrics["flow_frozen"] = (alone - target).square().mean().item()
+            change = (v.detach() - alone).square().mean() / alone.square().mean()
+            metrics["correction"] = change.sqrt().item()
+        return flow + total, metrics | figures
+
+    def extra(
+        self, batch: Mapping[str, Tensor], draws: Draws
+    ) -> tuple[Tensor | float, Mapping[str, float]]:
+        """What is added to the flow error after the generator's pass, and its figures."""
+        return 0.0, {}
+
+    def alone(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """The velocity of the generator without what is trained."""
+        raise NotImplementedError
+
+
+class Weights(nn.Module):
+    """Some parameters of another module, under their own names, as one thing to train."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        super().__init__()
+        self.names = tuple(parameters)
+        # A name of a parameter may hold no dot.
+        self.weights = nn.ParameterDict({n.replace(".", "|"): p for n, p in parameters.items()})
+
+
+class LoraTask(InsideTask):
+    """Low-rank updates of all linear layers (peft), as many parameters as a ProPhy branch has."""
+
+    def alone(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """The velocity with the updates switched off."""
+        self.transformer.disable_lora()
+        try:
+            return self.frozen.velocity(x_t, sigma, text)
+        finally:
+            self.transformer.enable_lora()
+
+    def export(self, folder: Path) -> Path:
+        """Write the updates as diffusers does, for `load_lora_weights`; the generator is as it was."""
+        from peft.utils import get_peft_model_state_dict
+
+        beside, final = folder / ".adapter.partial", folder / "adapter"
+        shutil.rmtree(beside, ignore_errors=True)
+        state = get_peft_model_state_dict(self.transformer)
+        WanPipeline.save_lora_weights(beside, transformer_lora_layers=state)
+        self.transformer.unload_lora()
+        found = {"backbone_sha256": self.frozen.check_unchanged()}
+        found["parameters"] = sum(p.numel() for p in self.module.parameters())
+        (folder / "result.json").write_text(json.dumps(found))
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)
+
+
+class FineTuneTask(InsideTask):
+    """All of the generator's weights, on plausible clips: the ceiling, not an adapter."""
+
+    def build(self) -> nn.Module:
+        """The transformer itself."""
+        # Kept for the log; the one that learns is the pass's own.
+        self._before = WanTransformer3DModel.from_config(self.transformer.config)
+        self._before.load_state_dict(self.transformer.state_dict())
+        self._before.eval().requires_grad_(False).to(self.device)
+        return super().build()
+
+    def alone(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """The velocity that the weights had at first."""
+        return self._before(x_t, sigma * 1000, text, return_dict=False)[0]
+
+    def export(self, folder: Path) -> Path:
+        """Write a whole Wan repository with this transformer and the other parts as they were."""
+        beside, final = folder / ".model.partial", folder / "model"
+        shutil.rmtree(beside, ignore_errors=True)
+        source = find_model(self.config.model)
+        shutil.copytree(source, beside, ignore=shutil.ignore_patterns("*.safetensors*"))
+        for path in source.glob("*/*.safetensors*"):
+            if path.parent.name != "transformer":
+                shutil.copy2(path, beside / path.parent.name / path.name)
+        self.transformer.eval().save_pretrained(beside / "transformer")
+        shutil.rmtree(final, ignore_errors=True)
+        return beside.rename(final)
+
+
+def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Module:
+    """Attach what a recipe trains to a frozen transformer, and return it.
+
+    Raises:
+        InputError: peft is not installed, or options that cannot be.
+    """
+    match config.task:
+        case "prophy":
+            return attach(transformer, **branch_options(config, len(transformer.blocks)))
+        case "fine-tune":
+            return transformer.float()
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise InputError("LoRA needs peft; install it with `pip install pila[lora]`") from error
+    rank = config.lora.rank or matching_rank(transformer, config)
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_LAYERS)))
+    return Weights({n: p for n, p in transformer.named_parameters() if p.requires_grad})
+
+
+def matching_rank(transformer: WanTransformer3DModel, config: TrainConfig) -> int:
+    """The rank at which LoRA has as many parameters as the recipe's branch, as nearly as it goes."""
+    layers = [
+        m
+        for name, m in transformer.named_modules()
+        if isinstance(m, nn.Linear) and name.startswith("blocks") and name.endswith(LORA_LAYERS)
+    ]
+    each = sum(m.in_features + m.out_features for m in layers)
+    with torch.device("meta"):
+        empty = WanTransformer3DModel.from_config(transformer.config)
+        branch = ProPhyBranch.beside(empty, **branch_options(config, len(transformer.blocks)))
+    return max(1, round(sum(p.numel() for p in branch.parameters()) / each))
+
+
+def branch_options(config: TrainConfig, depth: int) -> dict[str, Any]:
+    """Options of the branch that a recipe asks for, beside a transformer of `depth` blocks."""
+    prophy = config.prophy
+    names = ("num_semantic", "map_grid", "num_refinement", "top_k", "expert_rank")
+    options = {name: getattr(prophy, name) for name in names}
+    return options | {"places": prophy.places or spread_places(depth)}

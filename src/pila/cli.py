@@ -121,7 +121,8 @@ class ExperimentLaws:
     model: str = "embedded"
     """embedded, or a folder of a model trained on the simulated world."""
     adapters: tuple[str, ...] = ("pila=embedded",)
-    """Adapters to compare with the frozen generator, each as name=place."""
+    """What to compare with the frozen generator, each as name=place: adapters, ProPhy branches and
+    LoRA updates, several joined by +, or the folder of a fine-tuned generator."""
     prompts: int = 96
     """Held-out prompts, shared evenly among the scenes."""
     noise_seeds: int = 3
@@ -273,6 +274,30 @@ class DataVerify:
     """The cache's folder."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataMaps:
+    """Make the token maps that ProPhy is trained on, beside a latent cache; again, it goes on.
+
+    Where a vision-language model looks while it describes each annotated phenomenon; or, for clips
+    of the simulated world alone, where the true fields are active.
+    """
+
+    folder: Positional[Path]
+    """The cache's folder."""
+    vlm: str | None = None
+    """Folder or hub id of a Qwen2.5-VL model; without it the true fields are taken."""
+    source: str | None = None
+    """What the cache was made of, as `pila data cache` was told; the model looks at its videos."""
+    root: Path | None = None
+    """The folder with a CSV's videos; its own by default."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto; each process on a machine takes its own accelerator."""
+    processes: int = 2
+    """Processes that simulate, where true fields are taken."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
 WorldCommand = (
     Annotated[WorldMake, subcommand("make", prefix_name=False)]
     | Annotated[WorldShow, subcommand("show", prefix_name=False)]
@@ -292,6 +317,7 @@ DataCommand = (
     | Annotated[DataReplica, subcommand("replica", prefix_name=False)]
     | Annotated[DataCache, subcommand("cache", prefix_name=False)]
     | Annotated[DataVerify, subcommand("verify", prefix_name=False)]
+    | Annotated[DataMaps, subcommand("maps", prefix_name=False)]
 )
 
 
@@ -593,6 +619,42 @@ def _data_verify(command: DataVerify) -> None:
     print(f"{len(Shards(command.folder))} clips in {command.folder}, all as they were written")
 
 
+def _data_maps(command: DataMaps) -> None:
+    from pila.prophy.maps import write_maps
+
+    if command.vlm is None:
+        from pila.prophy.active import ActiveMaps
+
+        if command.source is not None:
+            raise InputError(
+                f"source is {command.source}, but without --vlm the maps come from true fields; "
+                "name a model, or leave the source out"
+            )
+        maker: Any = ActiveMaps(processes=command.processes)
+    else:
+        from pila.backbones.embedded import find_device, find_model
+        from pila.data.sources import find_videos
+        from pila.prophy.attention import AttentionMaps, VideoAttention
+
+        if command.source is None:
+            raise InputError(
+                "--vlm looks at the videos that the cache was made of; name them with --source"
+            )
+        source = find_videos(command.source, root=command.root)
+        reader = VideoAttention.load(find_model(command.vlm), device=find_device(command.device))
+        maker = AttentionMaps(reader, source)
+    done = write_maps(command.folder, maker)
+    if command.json:
+        print(json.dumps(asdict(done)))
+        return
+    left_out = sum(done.excluded.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in done.excluded.items())
+    print(
+        f"maps of {done.clips} clips in {command.folder}, {left_out} excluded"
+        f"{f' ({why})' if why else ''}, {done.missing} shards left to other processes"
+    )
+
+
 def _train(command: Train) -> None:
     from pila.train import run as train
 
@@ -671,6 +733,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     DataReplica: _data_replica,
     DataCache: _data_cache,
     DataVerify: _data_verify,
+    DataMaps: _data_maps,
     Train: _train,
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,

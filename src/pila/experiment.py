@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.base import check_fit
-from pila.backbones.embedded import find_adapter, find_model
+from pila.backbones.attachments import check_attachments
+from pila.backbones.embedded import find_attachments, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
 from pila.evaluate import bank, laws, measures
 from pila.plan import check_sampling, check_writable
+from pila.provenance import weights_hash
 from pila.world.registry import SCENES
 from pila.world.scene import SIZE
 
@@ -35,7 +36,7 @@ def run_laws(
     Args:
         output: folder for `results.json`, `results.md` and `clips.jsonl`.
         model: "embedded", or the folder of a model with a `pila.json` of sampling values.
-        adapters: "name=place" each, the place as `find_adapter` takes it.
+        adapters: "name=place" each, the place as `pila.evaluate.laws.Method` has it.
         prompts: held-out prompts, shared evenly among the scenes.
         noise_seeds: clips of each prompt.
         steps: denoising steps; None takes the model's own.
@@ -167,14 +168,28 @@ def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:
         if not (equals and place and _NAME.fullmatch(name)):
             raise InputError(
                 f"adapters has {pair!r}; write name=place, such as pila=embedded or "
-                "plain-adapter=runs/plain/adapter"
+                "both=embedded+runs/prophy/adapter"
             )
         if name in methods or name in _TAKEN:
             owner = "another adapter" if name in methods else "a method that is always there"
             raise InputError(f"adapters has {pair!r}, but {name} is {owner}; choose another name")
-        found = find_adapter(place)
-        if found is None:
-            raise InputError(f"adapters has {pair!r}; the frozen generator is always compared")
-        check_fit(check_model_folder(found), transformer)
+        if laws.is_generator(place):
+            _check_alike(Path(place), model)
+        else:
+            found = find_attachments(place)
+            if not found:
+                raise InputError(f"adapters has {pair!r}; the frozen generator is always compared")
+            check_attachments(found, {"transformer": transformer})
         methods[name] = laws.Method(name=name, adapter=place)
     return list(methods.values())
+
+
+def _check_alike(generator: Path, model: Path) -> None:
+    """Refuse a generator that was not made from this model: another VAE or text encoder."""
+    check_wan_repository(generator)
+    for part in ("vae", "text_encoder"):
+        if weights_hash(generator / part) != weights_hash(model / part):
+            raise InputError(
+                f"the {part} of {generator} is not that of {model}; compare generators that were "
+                "trained from the same parts"
+            )

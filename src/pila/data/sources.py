@@ -51,6 +51,19 @@ def find_source(
         return WorldSource(world, spatial=facts.spatial, temporal=facts.temporal)
     if given:
         raise InputError(f"{given[0]} is for the source {WORLD!r} alone; leave it out for {name}")
+    return find_videos(name, root=root)
+
+
+def find_videos(name: str, *, root: Path | None = None) -> Source:
+    """The data set of videos that a name stands for: a folder in WISA-80K's form, or a CSV.
+
+    Args:
+        name: its place.
+        root: the folder with a CSV's videos; the CSV's own by default.
+
+    Raises:
+        InputError: no such data set, or an option that it does not have.
+    """
     path = Path(name).expanduser()
     if path.is_dir() and root is None:
         from pila.data.wisa import WisaSource

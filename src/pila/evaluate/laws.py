@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pila.backbones.embedded import find_adapter, find_model
+from pila.backbones.embedded import find_attachments, find_model
 from pila.errors import InputError
 from pila.evaluate import measures
 from pila.evaluate.round_trip import through_vae
@@ -36,10 +36,12 @@ TRUE, FROZEN = "true-through-vae", "frozen"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """An adapter under a name, and how it is called."""
+    """What is put on the generator, under a name, and how it is called."""
 
     name: str
     adapter: str | None = None
+    """As `load_pipeline` takes it, several joined by "+"; or the folder of another generator with
+    the same VAE and text encoder, such as a fine-tuned one."""
     adapter_scale: float = 1.0
     step_window: tuple[int, int] | None = None
     reference: str = "guided"
@@ -326,7 +328,10 @@ def _pipeline(model: str, adapter: str | None) -> Any:
     key = f"{model}|{adapter}"
     if key not in _pipelines:
         _pipelines.clear()
-        _pipelines[key] = load_pipeline(model, adapter)
+        if is_generator(adapter):
+            _pipelines[key] = load_pipeline(str(adapter), None)
+        else:
+            _pipelines[key] = load_pipeline(model, adapter)
         _pipelines[key].set_progress_bar_config(disable=True)
     return _pipelines[key]
 
@@ -387,9 +392,16 @@ def _key(job: Job) -> list[Any]:
     ]
 
 
-def _weights(method: Method) -> str | None:
-    folder = find_adapter(method.adapter)
-    return None if folder is None else weights_hash(folder)
+def _weights(method: Method) -> str | list[str] | None:
+    if is_generator(method.adapter):
+        return weights_hash(Path(str(method.adapter)) / "transformer")
+    found = [weights_hash(a.folder) for a in find_attachments(method.adapter)]
+    return found if len(found) > 1 else found[0] if found else None
+
+
+def is_generator(place: str | None) -> bool:
+    """Whether a method's place is a generator of its own."""
+    return place is not None and (Path(place) / "model_index.json").is_file()
 
 
 def _motion(frames: np.ndarray) -> float:

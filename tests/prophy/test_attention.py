@@ -7,7 +7,13 @@ import pytest
 import torch
 from einops import rearrange
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
 
 from pila.data.records import ClipError
 from pila.errors import InputError
@@ -332,3 +338,70 @@ def test_a_saved_model_is_loaded_with_its_hash(model, tokenizer, frames, tmp_pat
     assert facts["class"] == "Qwen2_5_VLForConditionalGeneration"
     with pytest.raises(InputError, match=r"has no config\.json"):
         VideoAttention.load(tmp_path / "gone", device=torch.device("cpu"))
+
+
+def test_a_newer_model_takes_a_prepare_of_its_own(frames):
+    """Qwen3-VL: marks of time stand between the frames' tokens."""
+    torch.manual_seed(0)
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "initializer_range": 0.5,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [2, 1, 1],
+            },
+            "bos_token_id": None,
+            "eos_token_id": 1,
+            "pad_token_id": 0,
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=5,
+        video_token_id=6,
+        vision_start_token_id=3,
+        vision_end_token_id=4,
+    )
+    model: Any = Qwen3VLForConditionalGeneration(config).eval().requires_grad_(False)
+
+    def prepare(frames, question, *, fps):
+        patches, (t, h, w) = video_patches(
+            frames, patch=16, merge=2, temporal=2, least=1, most=10**6
+        )
+        each = [6] * (h * w // 4)
+        ids = torch.tensor([[7, *(i for j in range(t) for i in (20 + j, 3, *each, 4)), 9, 10]])
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": (ids == 6).int() * 2,
+            "pixel_values_videos": patches,
+            "video_grid_thw": torch.tensor([[t, h, w]]),
+        }, (t, h // 2, w // 2)
+
+    mine = VideoAttention(model, prepare, config=CONFIG)
+    inputs, _ = prepare(frames, PLAIN, fps=8.0)
+    answer, cache = mine.answer(inputs)
+    rows = mine.rows(inputs, answer, cache)
+    model.set_attn_implementation("eager")
+    whole = torch.cat([inputs["input_ids"], answer], 1)
+    kinds = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, answer.shape[1]))
+    told = model(
+        **{**inputs, "input_ids": whole, "mm_token_type_ids": kinds, "attention_mask": None},
+        output_attentions=True,
+    ).attentions[1][0, :, -answer.shape[1] :]
+    expected = told[..., (inputs["input_ids"][0] == 6).nonzero()[:, 0]].mean(0)
+    torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-6)

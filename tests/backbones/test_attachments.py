@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def branch_folder(wan_folder, tmp_path_factory):
 
     torch.manual_seed(3)
     model = WanTransformer3DModel.from_pretrained(wan_folder / "transformer")
-    branch = ProPhyBranch.beside(model, num_semantic=4, map_grid=(2, 2, 2), expert_rank=4)
+    branch: Any = ProPhyBranch.beside(model, num_semantic=4, map_grid=(2, 2, 2), expert_rank=4)
     with torch.no_grad():
         for out in branch.outs:
             out.weight.normal_(std=0.3)
@@ -44,7 +45,8 @@ def lora_folder(wan_folder, tmp_path_factory):
     model = WanTransformer3DModel.from_pretrained(wan_folder / "transformer")
     model.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
     folder = tmp_path_factory.mktemp("lora")
-    WanPipeline.save_lora_weights(folder, transformer_lora_layers=get_peft_model_state_dict(model))
+    state: Any = get_peft_model_state_dict(model)
+    WanPipeline.save_lora_weights(folder, transformer_lora_layers=state)
     return folder
 
 
@@ -128,9 +130,7 @@ def test_generate_compares_explains_and_inverts(wan_folder, branch_folder, tmp_p
     assert report.routing == {}
     bytes_before = (tmp_path / "out.mp4").read_bytes()
     frozen = (tmp_path / "out-frozen.mp4").read_bytes()
-    generate(
-        request(wan_folder, tmp_path, adapter=str(branch_folder), invert_experts=True)
-    )
+    generate(request(wan_folder, tmp_path, adapter=str(branch_folder), invert_experts=True))
     assert (tmp_path / "out-frozen.mp4").read_bytes() == frozen
     assert (tmp_path / "out.mp4").read_bytes() != bytes_before
 

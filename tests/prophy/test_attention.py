@@ -24,12 +24,11 @@ from pila.prophy.attention import (
     PLAIN,
     QUESTION,
     AttentionConfig,
-    QwenPrepare,
     VideoAttention,
     default_layers,
     to_grid,
-    video_patches,
 )
+from pila.prophy.qwen import QwenPrepare, video_patches
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
 SPECIAL += ("<|image_pad|>", "<|video_pad|>")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ OPTIONS = {"places": (1, 2), "num_semantic": 4, "map_grid": (2, 2, 2), "expert_r
 
 
 @pytest.fixture
-def transformer():
+def transformer() -> Any:
     torch.manual_seed(0)
     return tiny.transformer(layers=4)
 
@@ -25,9 +26,7 @@ def inputs(dtype=torch.float32, seed=1, batch=2):
     return {
         "hidden_states": torch.randn(batch, 16, 3, 4, 6, generator=rng).to(dtype),
         "timestep": torch.full((batch,), 500.0),
-        "encoder_hidden_states": torch.randn(
-            batch, 5, tiny.TEXT_WIDTH, generator=rng
-        ).to(dtype),
+        "encoder_hidden_states": torch.randn(batch, 5, tiny.TEXT_WIDTH, generator=rng).to(dtype),
     }
 
 
@@ -53,7 +52,7 @@ def test_untrained_the_generator_is_as_it_was_bit_for_bit(transformer, dtype):
     before = {k: v.clone() for k, v in transformer.state_dict().items()}
     with torch.no_grad():
         alone = run(transformer, **inputs(dtype))
-        branch = attach(transformer, **OPTIONS)
+        branch: Any = attach(transformer, **OPTIONS)
         beside = run(transformer, **inputs(dtype))
     assert torch.equal(alone.view(torch.uint8), beside.view(torch.uint8))
     after = transformer.state_dict()
@@ -65,7 +64,7 @@ def test_untrained_the_generator_is_as_it_was_bit_for_bit(transformer, dtype):
 def test_stirred_it_acts_and_detached_it_does_not(transformer):
     with torch.no_grad():
         alone = run(transformer)
-        branch = stirred(attach(transformer, **OPTIONS))
+        branch: Any = stirred(attach(transformer, **OPTIONS))
         assert not torch.allclose(run(transformer), alone)
         with branch.disabled():
             assert torch.equal(run(transformer), alone)
@@ -78,7 +77,7 @@ def test_stirred_it_acts_and_detached_it_does_not(transformer):
 
 
 def test_physical_blocks_are_copies_of_the_matching_ones(transformer):
-    branch = attach(transformer, **OPTIONS)
+    branch: Any = attach(transformer, **OPTIONS)
     for mine, place in zip(branch.blocks, (1, 2), strict=True):
         theirs = transformer.blocks[place].state_dict()
         assert all(torch.equal(v, theirs[k]) for k, v in mine.block.state_dict().items())
@@ -89,7 +88,7 @@ def test_physical_blocks_are_copies_of_the_matching_ones(transformer):
 
 def test_without_experts_a_branch_repeats_its_blocks(transformer):
     """X through the copies is what the transformer itself has after the matching blocks."""
-    branch = attach(transformer, places=(1, 2), num_semantic=0, num_refinement=0)
+    branch: Any = attach(transformer, places=(1, 2), num_semantic=0, num_refinement=0)
     seen = []
     for place in (1, 2):
         transformer.blocks[place].register_forward_hook(lambda m, a, out: seen.append(out))
@@ -103,7 +102,7 @@ def test_without_experts_a_branch_repeats_its_blocks(transformer):
 
 
 def test_refinement_sits_between_cross_attention_and_feed_forward(transformer):
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     last = branch.blocks[-1]
     seen = {}
     last.refinement.register_forward_hook(lambda m, a, out: seen.update(given=a[0], made=out[0]))
@@ -122,7 +121,7 @@ def test_refinement_sits_between_cross_attention_and_feed_forward(transformer):
 
 
 def test_routing_says_who_acted(transformer):
-    branch = attach(transformer, **OPTIONS, top_k=3)
+    branch: Any = attach(transformer, **OPTIONS, top_k=3)
     with torch.no_grad():
         run(transformer)
     routing = branch.routing
@@ -136,10 +135,11 @@ def test_routing_says_who_acted(transformer):
 
 
 def test_inverted_experts_change_a_stirred_branch_alone(transformer):
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     with torch.no_grad():
         plain = run(transformer)
-        record = branch.record = []
+        record: list[Any] = []
+        branch.record = record
         branch.inverted = True
         inverted = run(transformer)
         branch.inverted = False
@@ -150,7 +150,7 @@ def test_inverted_experts_change_a_stirred_branch_alone(transformer):
 
 
 def test_saved_and_loaded_it_acts_alike(transformer, tmp_path):
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     with torch.no_grad():
         before = run(transformer)
     branch.save_pretrained(tmp_path)
@@ -169,7 +169,7 @@ def test_saved_and_loaded_it_acts_alike(transformer, tmp_path):
 
 def test_all_of_it_learns_and_the_generator_does_not(transformer):
     transformer.requires_grad_(False)
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     branch.requires_grad_(True)
     v = run(transformer)
     routing = branch.routing
@@ -181,7 +181,7 @@ def test_all_of_it_learns_and_the_generator_does_not(transformer):
 
 
 def test_gradient_checkpointing_changes_nothing(transformer):
-    branch = stirred(attach(transformer, **OPTIONS)).requires_grad_(True)
+    branch: Any = stirred(attach(transformer, **OPTIONS)).requires_grad_(True)
     gradients = []
     for checkpointing in (False, True):
         branch.zero_grad()
@@ -189,14 +189,16 @@ def test_gradient_checkpointing_changes_nothing(transformer):
             transformer.enable_gradient_checkpointing()
         transformer.train()
         run(transformer).square().mean().backward()
-        gradients.append({n: p.grad.clone() for n, p in branch.named_parameters() if p.grad is not None})
+        gradients.append(
+            {n: p.grad.clone() for n, p in branch.named_parameters() if p.grad is not None}
+        )
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
 
 
 def test_a_copy_is_attached_to_nothing(transformer):
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     copied = copy.deepcopy(branch)
     assert branch.attached
     assert not copied.attached
@@ -210,7 +212,7 @@ def test_a_copy_is_attached_to_nothing(transformer):
 
 def test_timesteps_by_token(transformer):
     """As Wan 2.2 TI2V has them."""
-    branch = stirred(attach(transformer, **OPTIONS))
+    branch: Any = stirred(attach(transformer, **OPTIONS))
     given = inputs() | {"timestep": torch.linspace(0, 1000, 18).expand(2, -1)}
     with torch.no_grad():
         assert torch.isfinite(run(transformer, **given)).all()
@@ -236,7 +238,7 @@ def test_bad_options_are_refused(transformer, options, match):
 
 def test_a_branch_for_another_model_is_refused(transformer):
     other = tiny.transformer(layers=2)
-    branch = attach(transformer, **OPTIONS)
+    branch: Any = attach(transformer, **OPTIONS)
     with pytest.raises(InputError, match="attached already"):
         attach(other, branch)
     with pytest.raises(InputError, match="has a ProPhy branch already"):
@@ -253,7 +255,7 @@ def test_a_branch_for_another_model_is_refused(transformer):
 
 
 def test_a_saved_branch_that_is_not_whole_is_refused(transformer, tmp_path):
-    branch = attach(transformer, **OPTIONS)
+    branch: Any = attach(transformer, **OPTIONS)
     branch.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["num_semantic"] = 0

@@ -1,5 +1,7 @@
 """The two kinds of experts, and what holds them."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -108,7 +110,7 @@ def test_relative_alignment_by_hand():
 
 
 def test_relative_alignment_of_one_clip_or_of_clips_without_labels():
-    one = torch.randn(1, 8, requires_grad=True)
+    one: Any = torch.randn(1, 8, requires_grad=True)
     loss = relative_alignment(one, LABELS[:1])
     loss.backward()
     assert loss == 0
@@ -128,7 +130,7 @@ def test_token_alignment_counts_inside_the_mask_alone():
     maps = torch.zeros(2, 4, 8)
     maps[0, 1, 2] = 1.0
     mask = maps > 0
-    told = torch.full_like(maps, 0.5, requires_grad=True)
+    told: Any = torch.full_like(maps, 0.5, requires_grad=True)
     loss = token_alignment(told, maps, mask)
     assert loss.item() == pytest.approx(0.25), "the clip without a map is left out of the mean"
     loss.backward()

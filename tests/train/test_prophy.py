@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -41,10 +42,10 @@ def draws(batch=4, step=0):
 
 
 def test_the_branch_learns_and_the_generator_does_not(tmp_path):
-    task = build_task(config("embedded-prophy"))
+    task: Any = build_task(config("embedded-prophy"))
     start = {k: v.clone() for k, v in task.module.state_dict().items()}
     before = task.frozen.hash()
-    folder = fit(task, task.config, tmp_path, progress=False)
+    folder: Any = fit(task, task.config, tmp_path, progress=False)
     assert task.frozen.hash() == before
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["flow"] == rows[0]["flow_frozen"], "untrained it changes nothing"
@@ -54,7 +55,7 @@ def test_the_branch_learns_and_the_generator_does_not(tmp_path):
     for part in ("semantic.router", "to_labels", "to_categories", "blocks.1.refinement", "outs"):
         assert any(name.startswith(part) for name in moved), part
     # The export fits the generator and changes it.
-    pipe = load_pipeline("embedded", None)
+    pipe: Any = load_pipeline("embedded", None)
     branch = attach(pipe.transformer, ProPhyBranch.from_pretrained(folder))
     x = torch.randn(1, 16, 9, 12, 12)
     given = (x, torch.tensor([500.0]), torch.randn(1, 4, 64))
@@ -77,7 +78,7 @@ def test_the_branch_learns_and_the_generator_does_not(tmp_path):
 )
 def test_each_loss_is_there_with_its_experts_and_its_weight(changes, losses):
     recipe = config("embedded-prophy")
-    task = build_task(replace(recipe, prophy=replace(recipe.prophy, **changes)))
+    task: Any = build_task(replace(recipe, prophy=replace(recipe.prophy, **changes)))
     total, figures = task.loss(draws())
     assert losses == {"coarse", "fine", "balance"} & set(figures)
     weights = {name: getattr(task.config.prophy, f"{name}_weight") for name in losses}
@@ -103,7 +104,7 @@ def test_token_labels_are_the_maps_where_the_phenomenon_is():
     """After some steps on a few clips the token router tells active tokens from resting ones."""
     recipe = config("embedded-prophy", steps=60)
     heavy = replace(recipe.prophy, fine_weight=5.0)
-    task = build_task(replace(recipe, prophy=heavy, optim=replace(recipe.optim, lr=5e-3)))
+    task: Any = build_task(replace(recipe, prophy=heavy, optim=replace(recipe.optim, lr=5e-3)))
     first = task.loss(draws())[1]["fine"]
     optimizer = torch.optim.AdamW(task.module.parameters(), lr=5e-3)
     for step in range(60):
@@ -116,16 +117,16 @@ def test_token_labels_are_the_maps_where_the_phenomenon_is():
 
 
 def test_lora_has_the_branchs_size_and_leaves_the_generator(tmp_path):
-    task = build_task(config("embedded-lora"))
-    branch = build_task(config("embedded-prophy"))
+    task: Any = build_task(config("embedded-lora"))
+    branch: Any = build_task(config("embedded-prophy"))
     sizes = [sum(p.numel() for p in t.module.parameters()) for t in (task, branch)]
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
-    folder = fit(task, task.config, tmp_path, progress=False)
+    folder: Any = fit(task, task.config, tmp_path, progress=False)
     assert [p.name for p in folder.iterdir()] == ["pytorch_lora_weights.safetensors"]
     told = json.loads((tmp_path / "result.json").read_text())
     assert told["backbone_sha256"] == branch.frozen.hash()
     # diffusers' own loader takes it.
-    pipe = load_pipeline("embedded", None)
+    pipe: Any = load_pipeline("embedded", None)
     given = (torch.randn(1, 16, 9, 12, 12), torch.tensor([500.0]), torch.randn(1, 4, 64))
     with torch.no_grad():
         alone = pipe.transformer(*given, return_dict=False)[0]
@@ -135,11 +136,13 @@ def test_lora_has_the_branchs_size_and_leaves_the_generator(tmp_path):
 
 
 def test_fine_tuning_leaves_a_whole_repository(tmp_path):
-    task = build_task(config("embedded-fine-tune"))
-    folder = fit(task, task.config, tmp_path, progress=False)
-    pipe = load_pipeline(folder, None)
-    old = WanTransformer3DModel.from_pretrained(EMBEDDED_MODEL / "transformer")
-    moved = [k for k, v in pipe.transformer.state_dict().items() if not v.equal(old.state_dict()[k])]
+    task: Any = build_task(config("embedded-fine-tune"))
+    folder: Any = fit(task, task.config, tmp_path, progress=False)
+    pipe: Any = load_pipeline(folder, None)
+    old: Any = WanTransformer3DModel.from_pretrained(EMBEDDED_MODEL / "transformer")
+    moved = [
+        k for k, v in pipe.transformer.state_dict().items() if not v.equal(old.state_dict()[k])
+    ]
     assert len(moved) > 50
     assert (folder / "pila.json").is_file()
 
@@ -149,7 +152,7 @@ def test_two_steps_and_two_more_are_four(name, tmp_path):
     ends = []
     for folder, stops in ((tmp_path / "straight", (None,)), (tmp_path / "twice", (2, None))):
         for stop in stops:
-            task = build_task(config(name, steps=4))
+            task: Any = build_task(config(name, steps=4))
             fit(task, task.config, folder, max_steps=stop, progress=False)
         ends.append(task.module.state_dict())
     assert all(torch.equal(ends[0][k], ends[1][k]) for k in ends[0])

@@ -126,7 +126,7 @@ def generator_alone(pipeline: Any) -> Iterator[None]:
 
 
 def names_on(pipeline: Any, *, adapter_scale: float = 1.0) -> str:
-    """What acts on a pipeline, for people: "PILA", "ProPhy", "PILA + ProPhy", ...; empty for none."""
+    """What acts on a pipeline, for people: "PILA", "PILA + ProPhy", ...; empty for nothing."""
     names = []
     if pipeline.adapter is not None and adapter_scale != 0:
         kind = type(pipeline.adapter).__name__

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import safetensors.numpy
 import torch
 from einops import reduce
 from jaxtyping import Float
@@ -35,11 +34,8 @@ from pila.data.shard_files import Excluded, Header, Row
 from pila.data.shards import OPEN_SHARDS, Shards
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.prophy import map_files as files
 from pila.video import written_whole
-
-VERSION = 1
-AGAIN = "make the maps again: what is missing is made"
-ELSEWHERE = "choose another folder for the maps, or delete its maps*"
 
 
 class Maker(Protocol):
@@ -83,23 +79,6 @@ class MapsWritten:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
-    """A clip that has maps.
-
-    Attributes:
-        name: of the clip.
-        row: its place in the shard.
-        sha256: of the clip in the latent cache.
-        peaks: by category, by what its map was divided; 0 where it has nothing above 0.
-    """
-
-    name: str
-    row: int
-    sha256: str
-    peaks: dict[str, float]
-
-
 def write_maps(
     cache: Path,
     maker: Maker,
@@ -129,11 +108,11 @@ def write_maps(
     place = folder or cache
     _begin(place, shards, maker)
     if count == 1:
-        _clear(place, ".maps*.part")
+        files.clear(place, ".maps*.part")
     rows = _by_shard(shards)
-    mine = [s for s in list(rows)[rank::count] if not _is_finished(place, s)]
+    mine = [s for s in list(rows)[rank::count] if not files.is_finished(place, s)]
     made = _make(place, {s: rows[s] for s in mine}, shards.header, maker, progress and rank == 0)
-    done = {s: _read_sidecar(place, s) for s in rows if _is_finished(place, s)}
+    done = {s: files.read_sidecar(place, s) for s in rows if files.is_finished(place, s)}
     excluded = [e for _, left_out in done.values() for e in left_out]
     clips = sum(len(mapped) for mapped, _ in done.values())
     if len(done) == len(rows):
@@ -166,25 +145,27 @@ class Maps:
 
     def __init__(self, shards: Shards, folder: Path | None = None) -> None:
         self.shards, self.folder = shards, folder or shards.folder
-        header = _read_header(self.folder)
+        header = files.read_header(self.folder)
         if header.get("cache") != shards.identity:
             raise InputError(
                 f"{self.folder / 'maps.json'} is of another latent cache than {shards.folder}; "
-                f"{ELSEWHERE}"
+                f"{files.ELSEWHERE}"
             )
         self.facts: dict[str, Any] = header["maker"]
         self._peaks: dict[str, dict[str, float]] = {}
         self.excluded: dict[str, str] = {}
         for shard, rows in _by_shard(shards).items():
-            if not _is_finished(self.folder, shard):
-                raise InputError(f"{_path(self.folder, shard)} is not there; {AGAIN}")
-            mapped, left_out = _read_sidecar(self.folder, shard)
+            if not files.is_finished(self.folder, shard):
+                raise InputError(f"{files.path_of(self.folder, shard)} is not there; {files.AGAIN}")
+            mapped, left_out = files.read_sidecar(self.folder, shard)
             known = {row.name: (row.row, row.sha256) for row in rows}
             said = {m.name: (m.row, m.sha256) for m in mapped}
             if {*said, *(e.name for e in left_out)} != set(known) or any(
                 known[name] != said[name] for name in said
             ):
-                raise _broken(self.folder, shard, "it is of other clips than the cache's shard")
+                raise files.broken(
+                    self.folder, shard, "it is of other clips than the cache's shard"
+                )
             self._peaks |= {m.name: m.peaks for m in mapped}
             self.excluded |= {e.name: e.reason for e in left_out}
         self._open: OrderedDict[int, Any] = OrderedDict()
@@ -230,16 +211,16 @@ class Maps:
             try:
                 stored = self._file(row.shard).get_tensor(f"{row.row:03d}.{category}")
             except (SafetensorError, OSError) as error:
-                raise _broken(self.folder, row.shard, str(error)) from error
+                raise files.broken(self.folder, row.shard, str(error)) from error
             if list(stored.shape) != grid:
-                raise _broken(self.folder, row.shard, f"a map of {row.name} has another shape")
+                raise files.broken(self.folder, row.shard, f"a map of {row.name} has another shape")
             maps[index] = stored.float()
         return maps
 
     def _file(self, shard: int) -> Any:
         """An open file; of too many the one that was used longest ago is closed."""
         if shard not in self._open:
-            self._open[shard] = safe_open(_path(self.folder, shard), framework="pt")
+            self._open[shard] = safe_open(files.path_of(self.folder, shard), framework="pt")
             if len(self._open) > OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(shard)
@@ -278,9 +259,9 @@ def _make(
     found = maker.maps(order, header)
     with tqdm(total=len(order), unit="clip", disable=None if progress else True) as bar:
         for shard, mine in rows.items():
-            _clear(folder, f".{_path(folder, shard).stem}.*.part")
+            files.clear(folder, f".{files.path_of(folder, shard).stem}.*.part")
             tensors: dict[str, np.ndarray] = {}
-            mapped: list[Mapped] = []
+            mapped: list[files.Mapped] = []
             excluded: list[Excluded] = []
             for row in mine:
                 maps = next(found)
@@ -290,49 +271,13 @@ def _make(
                 if isinstance(maps, ClipError):
                     excluded.append(Excluded(row.name, str(maps)))
                     continue
-                stored, peaks = _pack(row, maps, header)
+                stored, peaks = files.pack(row, maps, header)
                 tensors |= stored
-                mapped.append(Mapped(name=row.name, row=row.row, sha256=row.sha256, peaks=peaks))
-            _write(folder, shard, tensors, mapped, excluded)
+                mapped.append(
+                    files.Mapped(name=row.name, row=row.row, sha256=row.sha256, peaks=peaks)
+                )
+            files.write(folder, shard, tensors, mapped, excluded)
     return len(order)
-
-
-def _pack(
-    row: Row, maps: np.ndarray, header: Header
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """A clip's maps as they are stored, and by what they were divided."""
-    expected = (len(Category), *header.latent_shape[1:])
-    if maps.shape != expected:
-        raise InputError(
-            f"the maps of {row.name} are {list(maps.shape)}; the cache's grid asks for "
-            f"{list(expected)}"
-        )
-    stored, peaks = {}, {}
-    for category, a in zip(Category, maps, strict=True):
-        if category in row.categories:
-            peak = max(float(a.max()), 0.0)
-            scaled = a / peak if peak else np.zeros_like(a)
-            limit = np.finfo(np.float16).max
-            stored[f"{row.row:03d}.{category}"] = np.ascontiguousarray(
-                np.clip(scaled, -limit, None), np.float16
-            )
-            peaks[str(category)] = peak
-    return stored, peaks
-
-
-def _write(
-    folder: Path,
-    shard: int,
-    tensors: Mapping[str, np.ndarray],
-    mapped: Sequence[Mapped],
-    excluded: Sequence[Excluded],
-) -> None:
-    """Tensors first, then what says that they are whole."""
-    with written_whole(_path(folder, shard)) as part:
-        part.write_bytes(safetensors.numpy.save(dict(tensors)))
-    said = {"mapped": [asdict(m) for m in mapped], "excluded": [asdict(e) for e in excluded]}
-    with written_whole(_sidecar(folder, shard)) as part:
-        part.write_text(json.dumps(said, indent=1))
 
 
 def _begin(folder: Path, shards: Shards, maker: Maker) -> None:
@@ -340,26 +285,20 @@ def _begin(folder: Path, shards: Shards, maker: Maker) -> None:
     asked = _header(shards, maker)
     path = folder / "maps.json"
     if path.is_file():
-        there = _read_header(folder)
+        there = files.read_header(folder)
         if there != asked:
             old, new = (said | said["maker"] for said in (there, asked))
             keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
             differing = "; ".join(f"{k} is {old.get(k)} there, {new.get(k)} asked" for k in keys)
-            raise InputError(f"{folder} holds other maps ({differing}); {ELSEWHERE}")
+            raise InputError(f"{folder} holds other maps ({differing}); {files.ELSEWHERE}")
         return
     with written_whole(path) as part:
         part.write_text(json.dumps(asked, indent=1) + "\n")
 
 
-def _clear(folder: Path, pattern: str) -> None:
-    """Remove what a call that was killed in the middle of a file has left."""
-    for left in folder.glob(pattern):
-        left.unlink(missing_ok=True)
-
-
 def _header(shards: Shards, maker: Maker) -> dict[str, Any]:
     said = {
-        "version": VERSION,
+        "version": files.VERSION,
         "cache": shards.identity,
         "grid": list(shards.header.latent_shape[1:]),
         "maker": dict(maker.facts),
@@ -367,51 +306,8 @@ def _header(shards: Shards, maker: Maker) -> dict[str, Any]:
     return json.loads(json.dumps(said))  # as it will be read back
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
-    path = folder / "maps.json"
-    if not path.is_file():
-        raise InputError(f"{folder} has no maps.json; make the cache's maps first")
-    try:
-        said = json.loads(path.read_text())
-        version = said["version"]
-        dict(said["maker"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} does not read ({error}); {ELSEWHERE}") from error
-    if version != VERSION:
-        raise InputError(f"{path} is of version {version}; this pila reads {VERSION}: {ELSEWHERE}")
-    return said
-
-
 def _by_shard(shards: Shards) -> dict[int, list[Row]]:
     rows: dict[int, list[Row]] = {}
     for row in shards.rows:
         rows.setdefault(row.shard, []).append(row)
     return rows
-
-
-def _read_sidecar(folder: Path, shard: int) -> tuple[list[Mapped], list[Excluded]]:
-    try:
-        said = json.loads(_sidecar(folder, shard).read_text())
-        return [Mapped(**m) for m in said["mapped"]], [Excluded(**e) for e in said["excluded"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _broken(folder, shard, str(error)) from error
-
-
-def _broken(folder: Path, shard: int, reason: str) -> InputError:
-    path = _path(folder, shard)
-    return InputError(
-        f"{path} cannot be used ({' '.join(reason.split())}); delete it and "
-        f"{_sidecar(folder, shard).name}, and {AGAIN}"
-    )
-
-
-def _path(folder: Path, shard: int) -> Path:
-    return folder / f"maps-{shard:06d}.safetensors"
-
-
-def _sidecar(folder: Path, shard: int) -> Path:
-    return _path(folder, shard).with_suffix(".json")
-
-
-def _is_finished(folder: Path, shard: int) -> bool:
-    return _path(folder, shard).is_file() and _sidecar(folder, shard).is_file()

@@ -57,7 +57,10 @@ class InsideTask(AdapterTask):
         batch = self.draw(draws, rng)
         sigma = self.levels(draws, rng).to(self.device)
         noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
-        x_t, target = noised(batch["latents"], noise, sigma), velocity_target(batch["latents"], noise)
+        x_t, target = (
+            noised(batch["latents"], noise, sigma),
+            velocity_target(batch["latents"], noise),
+        )
         v = self.frozen.velocity(x_t, sigma, batch["text"])
         flow = (v - target).square().mean()
         if not torch.isfinite(flow):
@@ -73,7 +76,7 @@ class InsideTask(AdapterTask):
             metrics["flow_frozen"] = (alone - target).square().mean().item()
             change = (v.detach() - alone).square().mean() / alone.square().mean()
             metrics["correction"] = change.sqrt().item()
-        return flow + total, metrics | figures
+        return flow + total, {**metrics, **figures}
 
     def extra(
         self, batch: Mapping[str, Tensor], draws: Draws
@@ -108,16 +111,16 @@ class LoraTask(InsideTask):
             self.transformer.enable_lora()
 
     def export(self, folder: Path) -> Path:
-        """Write the updates as diffusers does, for `load_lora_weights`; the generator is as it was."""
+        """Write the updates as diffusers does; the generator must be as it was."""
         from peft.utils import get_peft_model_state_dict
 
         beside, final = folder / ".adapter.partial", folder / "adapter"
         shutil.rmtree(beside, ignore_errors=True)
-        state = get_peft_model_state_dict(self.transformer)
+        state: Any = get_peft_model_state_dict(self.transformer)
         WanPipeline.save_lora_weights(beside, transformer_lora_layers=state)
         self.transformer.unload_lora()
-        found = {"backbone_sha256": self.frozen.check_unchanged()}
-        found["parameters"] = sum(p.numel() for p in self.module.parameters())
+        parameters = sum(p.numel() for p in self.module.parameters())
+        found = {"backbone_sha256": self.frozen.check_unchanged(), "parameters": parameters}
         (folder / "result.json").write_text(json.dumps(found))
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
@@ -129,7 +132,7 @@ class FineTuneTask(InsideTask):
     def build(self) -> nn.Module:
         """The transformer itself."""
         # Kept for the log; the one that learns is the pass's own.
-        self._before = WanTransformer3DModel.from_config(self.transformer.config)
+        self._before: Any = WanTransformer3DModel.from_config(self.transformer.config)
         self._before.load_state_dict(self.transformer.state_dict())
         self._before.eval().requires_grad_(False).to(self.device)
         return super().build()
@@ -173,7 +176,7 @@ def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Mo
 
 
 def matching_rank(transformer: WanTransformer3DModel, config: TrainConfig) -> int:
-    """The rank at which LoRA has as many parameters as the recipe's branch, as nearly as it goes."""
+    """The rank at which LoRA comes nearest to the parameters of the recipe's branch."""
     layers = [
         m
         for name, m in transformer.named_modules()
@@ -181,7 +184,7 @@ def matching_rank(transformer: WanTransformer3DModel, config: TrainConfig) -> in
     ]
     each = sum(m.in_features + m.out_features for m in layers)
     with torch.device("meta"):
-        empty = WanTransformer3DModel.from_config(transformer.config)
+        empty: Any = WanTransformer3DModel.from_config(transformer.config)
         branch = ProPhyBranch.beside(empty, **branch_options(config, len(transformer.blocks)))
     return max(1, round(sum(p.numel() for p in branch.parameters()) / each))
 

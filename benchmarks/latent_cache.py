@@ -1,8 +1,8 @@
 """What a latent cache costs, in time and on disk, and what that comes to for 80,000 clips.
 
-    python benchmarks/latent_cache.py write [--clips 12]
-    python benchmarks/latent_cache.py read [--clips 256] [--reads 500]
-    python benchmarks/latent_cache.py wan [--height 192 --width 192 --num-frames 9] [--device cpu]
+    python -m benchmarks.latent_cache write [--clips 12]
+    python -m benchmarks.latent_cache read [--clips 256] [--reads 500]
+    python -m benchmarks.latent_cache wan [--height 192 --width 192 --num-frames 9] [--device cpu]
 
 `write` makes clips of the simulated world at the embedded model's size, one after the other in
 one process, and prints seconds by stage. `read` writes a cache of random tensors of Wan 2.1's
@@ -127,7 +127,10 @@ def wan(view: View, device: str) -> None:
     print(f"  encode         {CLIPS * spent / share / 3600:8.0f} h on this {device}")
     for name, rate in THROUGHPUT.items():
         print(f"  encode         {CLIPS * full / rate / 3600:8.0f} h on one {name} (not measured)")
-    size = sum(a.nbytes for a in _random_clip(np.random.default_rng(0)).values())
+    with tempfile.TemporaryDirectory() as place:
+        size = write_random_cache(
+            Path(place), 1, view=FULL, channels=CHANNELS, text_width=TEXT_WIDTH, tokens=TOKENS
+        )
     print(f"  on disk        {CLIPS * size / 1e9:8.0f} GB, captions of {TOKENS} tokens")
 
 

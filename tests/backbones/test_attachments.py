@@ -128,9 +128,7 @@ def test_generate_compares_explains_and_inverts(wan_folder, branch_folder, tmp_p
     assert report.routing == {}
     bytes_before = (tmp_path / "out.mp4").read_bytes()
     frozen = (tmp_path / "out-frozen.mp4").read_bytes()
-    generate(
-        request(wan_folder, tmp_path, adapter=str(branch_folder), invert_experts=True)
-    )
+    generate(request(wan_folder, tmp_path, adapter=str(branch_folder), invert_experts=True))
     assert (tmp_path / "out-frozen.mp4").read_bytes() == frozen
     assert (tmp_path / "out.mp4").read_bytes() != bytes_before
 

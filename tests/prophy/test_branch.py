@@ -25,9 +25,7 @@ def inputs(dtype=torch.float32, seed=1, batch=2):
     return {
         "hidden_states": torch.randn(batch, 16, 3, 4, 6, generator=rng).to(dtype),
         "timestep": torch.full((batch,), 500.0),
-        "encoder_hidden_states": torch.randn(
-            batch, 5, tiny.TEXT_WIDTH, generator=rng
-        ).to(dtype),
+        "encoder_hidden_states": torch.randn(batch, 5, tiny.TEXT_WIDTH, generator=rng).to(dtype),
     }
 
 
@@ -189,7 +187,9 @@ def test_gradient_checkpointing_changes_nothing(transformer):
             transformer.enable_gradient_checkpointing()
         transformer.train()
         run(transformer).square().mean().backward()
-        gradients.append({n: p.grad.clone() for n, p in branch.named_parameters() if p.grad is not None})
+        gradients.append(
+            {n: p.grad.clone() for n, p in branch.named_parameters() if p.grad is not None}
+        )
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)

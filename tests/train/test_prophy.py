@@ -139,7 +139,9 @@ def test_fine_tuning_leaves_a_whole_repository(tmp_path):
     folder = fit(task, task.config, tmp_path, progress=False)
     pipe = load_pipeline(folder, None)
     old = WanTransformer3DModel.from_pretrained(EMBEDDED_MODEL / "transformer")
-    moved = [k for k, v in pipe.transformer.state_dict().items() if not v.equal(old.state_dict()[k])]
+    moved = [
+        k for k, v in pipe.transformer.state_dict().items() if not v.equal(old.state_dict()[k])
+    ]
     assert len(moved) > 50
     assert (folder / "pila.json").is_file()
 

@@ -136,9 +136,7 @@ def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Pat
     return _find(name, EMBEDDED_ADAPTER, what="adapter", revision=revision)
 
 
-def find_attachments(
-    name: str | Path | None, *, revision: str | None = None
-) -> list[Attachment]:
+def find_attachments(name: str | Path | None, *, revision: str | None = None) -> list[Attachment]:
     """What is to be put on a model: each of "place+place+...", found as in `find_adapter`.
 
     A path that exists is one place, whatever its name.

@@ -60,9 +60,7 @@ def token_alignment(
     return error.sum() / (count > 0).sum().clamp_min(1)
 
 
-def balance(
-    weights: Float[Tensor, "b n e"], acting: Float[Tensor, "b n e"]
-) -> Float[Tensor, ""]:
+def balance(weights: Float[Tensor, "b n e"], acting: Float[Tensor, "b n e"]) -> Float[Tensor, ""]:
     """L_balance: 1 where all experts are used alike, up to E / k where only k ever act.
 
     Number of experts times the product of each expert's share of the tokens (a count, without

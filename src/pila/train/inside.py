@@ -57,7 +57,10 @@ class InsideTask(AdapterTask):
         batch = self.draw(draws, rng)
         sigma = self.levels(draws, rng).to(self.device)
         noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
-        x_t, target = noised(batch["latents"], noise, sigma), velocity_target(batch["latents"], noise)
+        x_t, target = (
+            noised(batch["latents"], noise, sigma),
+            velocity_target(batch["latents"], noise),
+        )
         v = self.frozen.velocity(x_t, sigma, batch["text"])
         flow = (v - target).square().mean()
         if not torch.isfinite(flow):

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from benchmarks.random_cache import write_random_cache
+from pila.benchmark.random_cache import write_random_cache
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.backbones.embedded import EMBEDDED_MODEL

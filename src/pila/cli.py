@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from pila import __version__
+from pila.benchmark.run import BenchmarkRequest
 from pila.errors import InputError
 from pila.request import GenerateRequest, ParserName
 
@@ -349,6 +350,7 @@ Command = (
     | Annotated[Data, subcommand("data", prefix_name=False)]
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Experiment, subcommand("experiment", prefix_name=False)]
+    | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -678,6 +680,20 @@ def _train(command: Train) -> None:
         print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
 
 
+def _benchmark(request: BenchmarkRequest) -> None:
+    from pila.benchmark.run import run as measure
+    from pila.benchmark.run import table
+
+    results = measure(request)
+    new = results["rows"][-results["new"] :]
+    if request.json:
+        print(json.dumps(results))
+        return
+    print(f"{results['device']}, torch {results['versions']['torch']}")
+    print(table(new))
+    print(f"\nadded to {results['file']}")
+
+
 def _experiment_measures(command: ExperimentMeasures) -> None:
     from pila.evaluate.measures import markdown
     from pila.experiment import run_measures
@@ -735,6 +751,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     DataVerify: _data_verify,
     DataMaps: _data_maps,
     Train: _train,
+    BenchmarkRequest: _benchmark,
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
     ExperimentBank: _experiment_bank,

@@ -1,0 +1,141 @@
+"""`pila benchmark` at sizes that take seconds: what it counts, continues and writes."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from pila.benchmark import floor as floors
+from pila.benchmark import inference
+from pila.benchmark.clock import Times, interleaved
+from pila.benchmark.models import Size, build_denoiser, denoiser_config
+from pila.benchmark.run import BenchmarkRequest, run
+from pila.cli import run as cli
+from pila.errors import InputError
+
+CPU = torch.device("cpu")
+FIXED = {
+    "device",
+    "model",
+    "resolution",
+    "frames",
+    "top_k",
+    "frozen_ms",
+    "adapter_ms",
+    "overhead",
+    "memory_gib",
+}
+"""What other tools read a row by."""
+
+
+def test_rows_have_the_fixed_form_and_add_up(tmp_path):
+    request = BenchmarkRequest(top_k=(0, 4), repeats=1, parts=True, device="cpu", output=tmp_path)
+    first = run(request)
+    rows = [row for row in first["rows"] if row["kind"] == "inference"]
+    assert [row["top_k"] for row in rows] == [0, 4]
+    for row in rows:
+        assert set(row) >= FIXED
+        assert row["overhead"] == pytest.approx(row["adapter_ms"] / row["frozen_ms"])
+    assert rows[1]["adapter_flops"] > rows[0]["adapter_flops"], "experts cost arithmetic"
+    (path,) = tmp_path.iterdir()
+    again = run(request)
+    assert json.loads(path.read_text())["rows"] == again["rows"], "rows of a day share a file"
+    assert len(again["rows"]) == 2 * len(first["rows"])
+    assert (
+        again["versions"]["torch"] == torch.__version__.partition("+")[0]
+        or "+" in (again["versions"]["torch"])
+    )
+
+
+def test_fewer_layers_are_continued_to_the_full_depth():
+    rows = inference.measure(
+        "embedded",
+        Size(height=96, width=96, frames=33),
+        device=CPU,
+        dtype=torch.float32,
+        top_ks=(0,),
+        repeats=2,
+        layers=3,
+    )
+    (row,) = rows
+    assert (row["layers"], row["layers_of_model"]) == (3, 4)
+    assert row["frozen_ms"] > row["frozen_measured_ms"][0] * 0.5
+
+
+def test_the_floor_counts_a_layer_by_hand():
+    layer = nn.Linear(3, 5, bias=False)
+    x = torch.randn(7, 3)
+    limits = floors.Ceilings(flops=1e3, bandwidth=1e3)
+    found = floors.floor(layer, lambda: layer(x), limits)
+    assert found.flops == 2 * 7 * 3 * 5
+    assert found.bytes == 4 * (7 * 3 + 7 * 5 + 3 * 5)
+    assert found.milliseconds == pytest.approx(found.bytes)  # more than its 210 operations
+
+
+def test_things_are_timed_in_turns():
+    order = []
+    runs = {name: (lambda name=name: order.append(name)) for name in "ab"}
+    found = interleaved(runs, device=CPU, repeats=3)
+    assert order == ["a", "b"] * 5
+    assert set(found) == {"a", "b"}
+    assert Times.of([3.0, 1.0, 2.0]).median == 2.0
+    assert Times.of([4.0]) == Times(median=4.0, low=4.0, high=4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("wan2.1-1.3b", 1_418_996_800), ("wan2.2-a14b", 14_288_491_584)]
+)
+def test_denoisers_are_of_the_real_size(name, parameters):
+    """As the published weights count: 1.42 and 14.29 thousand million."""
+    from diffusers import WanTransformer3DModel
+
+    with torch.device("meta"):
+        model = WanTransformer3DModel.from_config(denoiser_config(name))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_what_diffusers_keeps_in_float32_stays_so():
+    model = build_denoiser("embedded", device=CPU, dtype=torch.bfloat16)
+    assert model.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
+    assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
+    assert model.blocks[0].scale_shift_table.dtype == torch.float32
+
+
+def test_training_and_command_line(tmp_path, capsys):
+    code = cli(
+        [
+            *("benchmark", "embedded", "--training", "--top-k", "4", "--repeats", "1"),
+            *("--device", "cpu", "--output", str(tmp_path)),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "training:" in said
+    assert "inference:" in said
+    (path,) = tmp_path.iterdir()
+    row = json.loads(path.read_text())["rows"][-1]
+    assert row["kind"] == "training"
+    assert row["ratio"] == pytest.approx(row["step_ms"] / row["frozen_ms"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"top_k": (9,)}, "top_k is 9"),
+        ({"top_k": ()}, "at least one value"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"layers": 5}, "layers is 5; embedded has 1 to 4"),
+        ({"resolution": ("480",)}, "write height x width"),
+        ({"resolution": ("100x96",)}, "height is 100; use a multiple of 16"),
+        ({"resolution": ("96x112",)}, "width gives 14 latent cells"),
+        ({"frames": 8}, "frames is 8"),
+        ({"batch": (0,)}, "batch is 0"),
+        ({"model": "wan2.2-a14b", "training": True, "layers": 1, "resolution": ("x",)}, "write"),
+    ],
+)
+def test_bad_values_are_refused(changes, match, tmp_path):
+    with pytest.raises(InputError, match=match):
+        run(BenchmarkRequest(device="cpu", output=tmp_path, **changes))
+    assert not list(tmp_path.iterdir())

@@ -24,9 +24,7 @@ def main(folder: Path) -> None:
     """Print a Markdown table, the scenes with the smallest error first."""
     shards = Shards(folder)
     rows = [
-        i
-        for i, row in enumerate(shards.rows)
-        if row.violation is None and "velocity" in row.slots
+        i for i, row in enumerate(shards.rows) if row.violation is None and "velocity" in row.slots
     ]
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(6, dtype=torch.float64))
     for start in range(0, len(rows), BATCH):

@@ -1,6 +1,7 @@
 """What the plausibility score is worth: areas within scenes, limits from other scenes."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_an_area_is_taken_within_scenes():
 
 def test_near_chance_is_said():
     rng = np.random.default_rng(0)
-    same = {
+    same: Any = {
         ("thrown_ball", None): rows(rng.random(40)),
         ("thrown_ball", "gravity"): rows(rng.random(40)),
     }
@@ -37,7 +38,7 @@ def test_near_chance_is_said():
 
 
 def test_limits_come_from_the_other_scenes():
-    found = {
+    found: Any = {
         ("thrown_ball", None): rows([0.1, 0.1]),
         ("thrown_ball", "gravity"): rows([0.3, 0.3]),
         ("spinning_bar", None): rows([0.2, 0.2]),
@@ -51,7 +52,7 @@ def test_limits_come_from_the_other_scenes():
 
 def test_run_writes_and_keeps(tmp_path, monkeypatch):
     monkeypatch.setenv("PILA_CACHE", str(tmp_path / "cache"))
-    how = {
+    how: Any = {
         "model": "embedded",
         "adapter": "embedded",
         "scenes": ["hot_spot"],

@@ -26,7 +26,8 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
 
     start, residual, frames = worst
     figure = Figure(figsize=(10, 5.2), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.4, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.4, 1))
+    above, below = parts
     axis = above.subplots()
     for name, values in report.by_frame.items():
         counted = not report.labels or name in report.labels

@@ -50,7 +50,8 @@ class Scorer:
     """
 
     def __init__(self, adapter: PilaAdapter, encoders: Encoders) -> None:
-        self.adapter, self.encoders = adapter, encoders
+        self.adapter: Any = adapter
+        self.encoders = encoders
         self.calculus, self.coefficients = Calculus(), Coefficients()
 
     def frames(

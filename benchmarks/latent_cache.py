@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from pila.benchmark.random_cache import write_random_cache
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.backbones.embedded import EMBEDDED_MODEL
+from pila.benchmark.random_cache import write_random_cache
 from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View

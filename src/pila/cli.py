@@ -19,6 +19,7 @@ from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
 from pila.errors import InputError
 from pila.request import GenerateRequest, ParserName
+from pila.score import ScoreRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,27 @@ class ExperimentBank:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentScore:
+    """What `pila score` is worth: areas under the ROC curve of true against broken clips.
+
+    What was scored before under the same settings is kept.
+    """
+
+    output: Path = Path("experiments/score")
+    """Folder for score.json and score.md."""
+    model: str = "embedded"
+    """embedded, or a folder of a model trained on the simulated world."""
+    adapter: str = "embedded"
+    """The PILA adapter whose bank is scored."""
+    clips: int = 20
+    """Clips of each scene and kind."""
+    processes: int = 2
+    """Kinds scored at once, one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataWisa:
     """Read WISA-80K as published: filter it, relabel it, and report what it holds."""
 
@@ -333,6 +355,7 @@ ExperimentCommand = (
     Annotated[ExperimentLaws, subcommand("laws", prefix_name=False)]
     | Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)]
     | Annotated[ExperimentBank, subcommand("bank", prefix_name=False)]
+    | Annotated[ExperimentScore, subcommand("score", prefix_name=False)]
 )
 
 
@@ -346,6 +369,7 @@ class Experiment:
 Command = (
     Annotated[GenerateRequest, subcommand("generate", prefix_name=False)]
     | Annotated[Label, subcommand("label", prefix_name=False)]
+    | Annotated[ScoreRequest, subcommand("score", prefix_name=False)]
     | Annotated[World, subcommand("world", prefix_name=False)]
     | Annotated[Data, subcommand("data", prefix_name=False)]
     | Annotated[Train, subcommand("train", prefix_name=False)]
@@ -438,6 +462,18 @@ def _print_parse(parse: dict[str, Any]) -> None:
         print(f"category    {name}" + (f": {words}" if words else ""))
     if not parse["categories"]:
         print("category    none found; routing goes without a label prior")
+
+
+def _score(request: ScoreRequest) -> None:
+    from pila.score import as_json, score, text
+
+    results = score(request)
+    print(as_json(results) if request.json else text(results))
+    if results["failed"]:
+        raise InputError(
+            f"{len(results['failed'])} of {len(results['failed']) + len(results['reports'])} "
+            "videos could not be scored: " + ", ".join(results["failed"])
+        )
 
 
 def _label(command: Label) -> None:
@@ -722,6 +758,20 @@ def _experiment_bank(command: ExperimentBank) -> None:
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
+def _experiment_score(command: ExperimentScore) -> None:
+    from pila.evaluate.calibration import markdown
+    from pila.experiment import run_score
+
+    results = run_score(
+        output=command.output,
+        model=command.model,
+        adapter=command.adapter,
+        clips=command.clips,
+        processes=command.processes,
+    )
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
 def _experiment_laws(command: ExperimentLaws) -> None:
     from pila.evaluate.laws import markdown
     from pila.experiment import run_laws
@@ -742,6 +792,7 @@ def _experiment_laws(command: ExperimentLaws) -> None:
 _COMMANDS: dict[type, Callable[[Any], None]] = {
     GenerateRequest: _generate,
     Label: _label,
+    ScoreRequest: _score,
     WorldMake: _world_make,
     WorldShow: _world_show,
     WorldMeasure: _world_measure,
@@ -755,6 +806,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
     ExperimentBank: _experiment_bank,
+    ExperimentScore: _experiment_score,
 }
 
 if __name__ == "__main__":  # for launchers: torchrun ... -m pila.cli data cache ...

@@ -10,7 +10,7 @@ from pila.backbones.attachments import check_attachments
 from pila.backbones.embedded import find_attachments, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
-from pila.evaluate import bank, laws, measures
+from pila.evaluate import bank, calibration, laws, measures
 from pila.plan import check_sampling, check_writable
 from pila.provenance import weights_hash
 from pila.world.registry import SCENES
@@ -138,6 +138,46 @@ def run_bank(
             )
     check_writable(output)
     return bank.run(places, output, model=model, clips=clips, processes=processes)
+
+
+def run_score(
+    *,
+    output: Path,
+    model: str = "embedded",
+    adapter: str = "embedded",
+    clips: int = 20,
+    processes: int = 2,
+) -> dict[str, Any]:
+    """What the plausibility score is worth; see `pila.evaluate.calibration.run`.
+
+    Args:
+        output: folder for `score.json` and `score.md`.
+        model: a model with a `pila.json` that names its scenes.
+        adapter: a PILA adapter; plain ones have no bank.
+        clips: of each scene and kind.
+        processes: jobs at once, one thread each.
+
+    Raises:
+        InputError: a value, a model or an adapter that cannot be used; nothing is made then.
+    """
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    folder = find_model(model)
+    check_wan_repository(folder)
+    own = _own_world(folder, model)
+    kind = check_model_folder(bank.adapter_folder(adapter))["_class_name"]
+    if kind != "PilaAdapter":
+        raise InputError(f"adapter is {adapter}, a {kind}; only a PilaAdapter has a bank")
+    check_writable(output)
+    return calibration.run(
+        output,
+        model=model,
+        adapter=adapter,
+        scenes=own["scenes"],
+        clips=clips,
+        size=own["height"],
+        processes=processes,
+    )
 
 
 def _own_world(folder: Path, model: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pila.physics import (
     Slot,
     read_fields,
     residual_loss,
+    residual_maps,
     variance_shares,
 )
 
@@ -273,6 +274,34 @@ def test_descending_the_loss_finds_the_law_and_keeps_the_field_alive():
     shares = variance_shares(parameters, before)
     for slot in (Slot.DISPLACEMENT, Slot.VELOCITY, Slot.STRAIN, Slot.STRESS):
         assert 0.1 < shares[slot].item() < 10, slot
+
+
+@each_category
+def test_a_map_averages_to_its_score(category: Category):
+    fields = some_fields(seed=3)
+    maps = residual_maps(fields, category, FD, K)
+    scores = residual_loss(fields, category, FD, K).terms
+    assert maps.shape == (2, len(TERMS[category]), *GRID)
+    assert (maps >= 0).all()
+    torch.testing.assert_close(maps.mean((2, 3, 4)), scores, rtol=1e-4, atol=1e-6)
+
+
+def test_a_map_says_where_and_when_a_relation_breaks():
+    """Translation obeys d_t = u but for one frame and place, where u is wrong."""
+    t, h, w = 9, 8, 8
+    u = torch.zeros(1, 2, t, h, w)
+    u[:, 0] = 1.0
+    d = torch.zeros_like(u)
+    d[:, 0] = torch.arange(t)[:, None, None].float()
+    wrong = u.clone()
+    wrong[0, 0, 5, 2:4, 3:5] = -2.0
+    term = [BY_NAME["kinematic_consistency"]]
+    field = residual_maps({Slot.DISPLACEMENT: d, Slot.VELOCITY: wrong}, term, FD, K)[0, 0]
+    frame, row, column = (int(i) for i in (field == field.max()).nonzero()[0])
+    assert frame == 5
+    assert row in (2, 3)
+    assert column in (3, 4)
+    assert field[:4].max() < 1e-6
 
 
 def test_variance_shares():

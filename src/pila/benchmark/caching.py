@@ -14,7 +14,7 @@ CLIPS = 80_000
 
 @torch.inference_mode()
 def measure(size: Size, *, device: torch.device, repeats: int) -> dict[str, Any]:
-    """Encoding by Wan 2.1's VAE at its real configuration, random weights, float32 as in caching."""
+    """Encoding by Wan 2.1's VAE at its real configuration with random weights, in float32."""
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(0)

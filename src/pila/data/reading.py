@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,23 @@ def read_clip(record: VideoRecord, view: View) -> np.ndarray:
     Raises:
         ClipError: the file is missing, empty, damaged, too slow or too short.
     """
+    picked = list(islice(read_frames(record, view), view.num_frames))
+    if len(picked) < view.num_frames:
+        raise ClipError(
+            f"too short: {len(picked)} of {view.num_frames} frames at {view.fps:.4g} per second"
+        )
+    return np.stack(picked)
+
+
+def read_frames(record: VideoRecord, view: View) -> Iterator[np.ndarray]:
+    """All of a record's frames [h, w, 3] uint8 one by one, as `read_clip` picks them.
+
+    Raises:
+        ClipError: the file is missing, empty, damaged or too slow.
+    """
     try:
         with _opened(record) as container:
-            return _frames(container, view)
+            yield from _stream(container, view)
     except (FFmpegError, cv2.error, EOFError, OSError, ValueError) as error:
         raise ClipError(f"corrupt: {_one_line(error)}") from error
 
@@ -73,7 +88,8 @@ def _content(path: Path, member: str | None) -> str | io.BytesIO:
     return io.BytesIO(content)
 
 
-def _frames(container: Any, view: View) -> np.ndarray:
+def _stream(container: Any, view: View) -> Iterator[np.ndarray]:
+    """The view's frames one after the other, as far as the file goes."""
     if not container.streams.video:
         raise ClipError("no video: the file has no video stream")
     stream = container.streams.video[0]
@@ -82,9 +98,9 @@ def _frames(container: Any, view: View) -> np.ndarray:
     if rate < SLOW * view.fps:
         raise ClipError(f"too slow: {rate:.4g} frames per second, {view.fps:.4g} are wanted")
     pixel = float(stream.sample_aspect_ratio or 1)
-    picked: list[np.ndarray] = []
     held: _Held | None = None
     start = None
+    picked = 0
     for number, frame in enumerate(container.decode(stream)):
         time = number / rate if frame.time is None else float(frame.time)
         if frame.is_corrupt:
@@ -94,17 +110,15 @@ def _frames(container: Any, view: View) -> np.ndarray:
         if held is not None:
             if time <= held.time:  # a repeated or disordered time stamp
                 continue
-            _pick(picked, held, (held.time + time) / 2, view)
-        if len(picked) == view.num_frames:
-            break
+            # The held frame is the nearest one for all times up to half way to the next.
+            while picked / view.fps <= (held.time + time) / 2:
+                yield held.image(view)
+                picked += 1
         held = _Held(time, frame, pixel)
     if held is not None:
-        _pick(picked, held, held.time + 0.5 / rate, view)
-    if len(picked) < view.num_frames:
-        raise ClipError(
-            f"too short: {len(picked)} of {view.num_frames} frames at {view.fps:.4g} per second"
-        )
-    return np.stack(picked)
+        while picked / view.fps <= held.time + 0.5 / rate:
+            yield held.image(view)
+            picked += 1
 
 
 class _Held:
@@ -119,12 +133,6 @@ class _Held:
             picture = self.frame.to_ndarray(format="rgb24")
             self._image = fit(picture, view, self.pixel, self.frame.rotation)
         return self._image
-
-
-def _pick(picked: list[np.ndarray], held: _Held, until: float, view: View) -> None:
-    """Take the held frame for all of the view's times up to `until` [s]."""
-    while len(picked) < view.num_frames and len(picked) / view.fps <= until:
-        picked.append(held.image(view))
 
 
 def fit(picture: np.ndarray, view: View, pixel: float = 1.0, turned: int = 0) -> np.ndarray:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pila.physics.loss import Form as Form
     from pila.physics.loss import ResidualLoss as ResidualLoss
     from pila.physics.loss import residual_loss as residual_loss
+    from pila.physics.loss import residual_maps as residual_maps
     from pila.physics.norms import variance_shares as variance_shares
     from pila.physics.residual import Coefficients as Coefficients
     from pila.physics.residual import Family as Family
@@ -47,6 +48,7 @@ _EXPORTS = {
     "recipe": "terms",
     "recipe_mask": "terms",
     "residual_loss": "loss",
+    "residual_maps": "loss",
     "spread": "bank",
     "unpack": "bank",
     "variance_shares": "norms",

@@ -124,6 +124,37 @@ def residual_loss(
     return ResidualLoss(total=total, terms=scores, denominators=size.detach(), names=names)
 
 
+def residual_maps(
+    fields: Mapping[Slot, AnyField],
+    terms: Category | Sequence[Residual],
+    fd: Calculus,
+    k: Coefficients,
+    *,
+    floor: float = 1e-10,
+) -> Float[Tensor, "b n t h w"]:
+    """Where and when each relation fails: a density whose mean over a clip is its relative score.
+
+    Args:
+        fields: canonical fields [b, components, t, h, w] by slot; those the terms read.
+        terms: a category, or some residuals.
+        fd: difference operators of the grid.
+        k: latent-space normalizers.
+        floor: mean square below which pieces count as absent.
+
+    Raises:
+        InputError: for missing fields and grids too small.
+    """
+    residuals = TERMS[terms] if isinstance(terms, Category) else tuple(terms)
+    fields = {slot: full(f) for slot, f in fields.items()}
+    share = share_of(None, next(iter(fields.values())))
+    maps = []
+    for residual in residuals:
+        pieces = _fitted(residual, fields, fd, k, share, floor)
+        square = torch.stack(pieces).sum(0).square().mean(1)
+        maps.append((square + floor) / (per_sample(_size(pieces, share))[:, 0] + floor))
+    return torch.stack(maps, dim=1)
+
+
 def _measure(
     residual: Residual,
     fields: Mapping[Slot, AnyField],
@@ -133,6 +164,25 @@ def _measure(
     floor: float,
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """‖Σ pᵢ‖² and (Σ ‖pᵢ‖)² of one balance, its latent scale, offset and source fitted."""
+    pieces = _fitted(residual, fields, fd, k, share, floor)
+    return mean_square(torch.stack(pieces).sum(0), share), _size(pieces, share)
+
+
+def _size(pieces: Pieces, share: Scalar) -> Float[Tensor, " b"]:
+    return torch.as_tensor(
+        sum(mean_square(p, share).clamp_min(TINY).sqrt() for p in pieces)
+    ).square()
+
+
+def _fitted(
+    residual: Residual,
+    fields: Mapping[Slot, AnyField],
+    fd: Calculus,
+    k: Coefficients,
+    share: Scalar,
+    floor: float,
+) -> Pieces:
+    """The pieces of one balance, its latent scale, offset and source fitted."""
     slots = residual.select(fields)
     pieces: Pieces = residual(fd, k, **slots)
     if residual.free_offset:
@@ -149,8 +199,7 @@ def _measure(
         rest = torch.stack(pieces).sum(0)
         fit = inner(rest, basis, share) / (mean_square(basis, share) + floor)
         pieces = (*pieces, -per_sample(fit) * basis)
-    size = sum(mean_square(p, share).clamp_min(TINY).sqrt() for p in pieces)
-    return mean_square(torch.stack(pieces).sum(0), share), torch.as_tensor(size).square()
+    return pieces
 
 
 def _form(form: Form | str) -> Form:

@@ -1,0 +1,1 @@
+"""Pictures of what models and measures do."""

@@ -324,7 +324,7 @@ def test_data_wisa_refuses(tmp_path, capsys, options, message):
 
 
 def test_data_wisa_has_the_readers_own_defaults():
-    from pila.cli import DataWisa
+    from pila.cli.data import DataWisa
     from pila.data.wisa import STILL_BELOW, Filters
 
     command = DataWisa(folder=Path())

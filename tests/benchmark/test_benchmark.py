@@ -1,6 +1,7 @@
 """`pila benchmark` at sizes that take seconds: what it counts, continues and writes."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -91,12 +92,12 @@ def test_denoisers_are_of_the_real_size(name, parameters):
     from diffusers import WanTransformer3DModel
 
     with torch.device("meta"):
-        model = WanTransformer3DModel.from_config(denoiser_config(name))
+        model: Any = WanTransformer3DModel.from_config(denoiser_config(name))
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_what_diffusers_keeps_in_float32_stays_so():
-    model = build_denoiser("embedded", device=CPU, dtype=torch.bfloat16)
+    model: Any = build_denoiser("embedded", device=CPU, dtype=torch.bfloat16)
     assert model.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
     assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
     assert model.blocks[0].scale_shift_table.dtype == torch.float32

@@ -103,7 +103,7 @@ def build_denoiser(
     torch.set_default_dtype(dtype)
     try:
         with device:
-            built = WanTransformer3DModel.from_config(config)
+            built: Any = WanTransformer3DModel.from_config(config)
     finally:
         torch.set_default_dtype(before)
     # As diffusers loads it: what is said to stay in float32 does.
@@ -135,7 +135,7 @@ def build_adapter(
 ) -> PilaAdapter:
     """The adapter of a model's recipe, with a live last layer, as a trained one has."""
     if model == "embedded":
-        known = {
+        known: dict[str, Any] = {
             k: v for k, v in read_json(EMBEDDED_ADAPTER / "config.json").items() if k[0] != "_"
         }
     else:
@@ -145,7 +145,7 @@ def build_adapter(
         known = {name: getattr(adapter, name) for name in adapter.__slots__}
         known["text_dim"] = WAN["text_dim"]
     torch.manual_seed(0)
-    built = PilaAdapter(**known | {"conv": conv})
+    built: Any = PilaAdapter(**known | {"conv": conv})
     nn.init.normal_(built.decoder.out.weight, std=0.02)
     return built.eval().requires_grad_(False).to(device=device, dtype=dtype)
 

@@ -98,7 +98,8 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
                 ):
                     rows.append({"kind": "inference"} | row)
                 if request.parts:
-                    step = inference.build(request.model, size, **how | {"compiled": False})
+                    eager: dict[str, Any] = how | {"compiled": False}
+                    step = inference.build(request.model, size, **eager)
                     found = inference.parts(step, top_k=max(request.top_k), **options)
                     rows.append(
                         {

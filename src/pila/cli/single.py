@@ -1,0 +1,163 @@
+"""Commands without subcommands: generate, label, score, train, benchmark."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from pila.benchmark.run import BenchmarkRequest
+from pila.errors import InputError
+from pila.request import GenerateRequest, ParserName
+from pila.score import ScoreRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """Show the physical categories that a prompt is about, and the words that decided."""
+
+    prompt: Positional[str]
+    """What a clip would show."""
+    parser: ParserName = "auto"
+    """Who finds the categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
+    PILA_LLM_BASE_URL (else OPENAI_BASE_URL, else OpenAI's own) with PILA_LLM_API_KEY (else
+    OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Train a recipe; the same command again resumes it."""
+
+    recipe: Positional[str]
+    """The recipe's name; an unknown one lists them."""
+    output: Path = Path("runs/train")
+    """The run's folder: config, metrics, checkpoints, and what was trained."""
+    max_steps: int | None = None
+    """Stop after this many steps of the recipe's schedule, with a checkpoint."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Seed of the start and of the order of the data."""
+    model: str | None = None
+    """The generator to train an adapter for, a folder or a hub id; the recipe's own by default."""
+    data: Path | None = None
+    """A latent cache made with that model (`pila data cache`); the recipe's clips by default."""
+    start: str | None = None
+    """The adapter to go on from, a folder or a hub id; untrained by default."""
+    dry_run: bool = False
+    """Print the whole configuration and train nothing."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def _generate(request: GenerateRequest) -> None:
+    from pila.generate import generate
+
+    report = generate(request)
+    if request.json:
+        print(json.dumps(asdict(report)))
+        return
+    settings, seconds = report.settings, report.seconds
+    print(f"prompt      {report.prompt}")
+    _print_parse(asdict(report))
+    routed = sorted(report.routing.items(), key=lambda item: -item[1])
+    if routed:
+        print("routing     " + ", ".join(f"{name} {w:.2f}" for name, w in routed if w > 0))
+    print(f"correction  {report.correction_rms:.4f} RMS (latents have about 1)")
+    for clip, laws in report.laws.items():
+        print(f"laws        {clip:<7}" + ", ".join(f"{k} {v:.3f}" for k, v in laws.items()))
+    if report.laws:
+        print(f"            errors of scene {report.scene}, measured on the frames; 0 is perfect")
+    print(
+        f"sampled     {settings['num_frames']} frames of {settings['width']} x "
+        f"{settings['height']}, {settings['steps']} steps, guidance {settings['guidance_scale']}, "
+        f"seed {settings['seed']}, {settings['device']} {settings['dtype']}"
+    )
+    print("seconds     " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+    for name, value in report.files.items():
+        for path in [value] if isinstance(value, str) else value:
+            print(f"{name:<11} {path}")
+
+
+def _print_parse(parse: dict[str, Any]) -> None:
+    note = f" ({parse['note']})" if parse["note"] else ""
+    print(f"refined     {parse['refined_prompt']}")
+    print(f"parser      {parse['parser']}{note}")
+    for name in parse["categories"]:
+        words = ", ".join(parse["evidence"].get(name, []))
+        print(f"category    {name}" + (f": {words}" if words else ""))
+    if not parse["categories"]:
+        print("category    none found; routing goes without a label prior")
+
+
+def _label(command: Label) -> None:
+    from pila.labels.parser import make_parser
+
+    parse = make_parser(command.parser)(command.prompt).to_dict()
+    if command.json:
+        print(json.dumps({"prompt": command.prompt, **parse}))
+    else:
+        _print_parse(parse)
+
+
+def _score(request: ScoreRequest) -> None:
+    from pila.score import as_json, score, text
+
+    results = score(request)
+    print(as_json(results) if request.json else text(results))
+    if results["failed"]:
+        raise InputError(
+            f"{len(results['failed'])} of {len(results['failed']) + len(results['reports'])} "
+            "videos could not be scored: " + ", ".join(results["failed"])
+        )
+
+
+def _train(command: Train) -> None:
+    from pila.train import run as train
+
+    trained = train(
+        command.recipe,
+        command.output,
+        max_steps=command.max_steps,
+        checkpoint_every=command.checkpoint_every,
+        seed=command.seed,
+        model=command.model,
+        data=command.data,
+        start=command.start,
+        dry_run=command.dry_run,
+        json=command.json,
+    )
+    if command.dry_run:
+        return
+    if command.json:
+        print(json.dumps({"recipe": command.recipe, "trained": trained and str(trained)}))
+    else:
+        print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
+
+
+def _benchmark(request: BenchmarkRequest) -> None:
+    from pila.benchmark.run import run as measure
+    from pila.benchmark.run import table
+
+    results = measure(request)
+    new = results["rows"][-results["new"] :]
+    if request.json:
+        print(json.dumps(results))
+        return
+    print(f"{results['device']}, torch {results['versions']['torch']}")
+    print(table(new))
+    print(f"\nadded to {results['file']}")
+
+
+COMMANDS: dict[type, Callable[[Any], None]] = {
+    GenerateRequest: _generate,
+    Label: _label,
+    ScoreRequest: _score,
+    Train: _train,
+    BenchmarkRequest: _benchmark,
+}
+"""What runs each command."""

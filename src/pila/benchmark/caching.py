@@ -18,7 +18,8 @@ def measure(size: Size, *, device: torch.device, repeats: int) -> dict[str, Any]
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(0)
-    vae: Any = AutoencoderKLWan().eval().requires_grad_(False).to(device)
+    vae: Any = AutoencoderKLWan()
+    vae = vae.eval().requires_grad_(False).to(device)
     x = torch.zeros(size.batch, 3, size.frames, size.height, size.width, device=device)
 
     def encode() -> Any:

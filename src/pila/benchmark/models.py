@@ -145,7 +145,8 @@ def build_adapter(
         known = {name: getattr(adapter, name) for name in adapter.__slots__}
         known["text_dim"] = WAN["text_dim"]
     torch.manual_seed(0)
-    built: Any = PilaAdapter(**known | {"conv": conv})
+    options: dict[str, Any] = known | {"conv": conv}
+    built: Any = PilaAdapter(**options)
     nn.init.normal_(built.decoder.out.weight, std=0.02)
     return built.eval().requires_grad_(False).to(device=device, dtype=dtype)
 

@@ -99,6 +99,7 @@ class PilaAdapter(LatentAdapter):
         gate_floor: the least gain of the gate.
         field_estimator: "anchored" (AFE), or "scaffold" for the ablation without it.
         encoder_blocks, decoder_blocks: residual blocks of either network.
+        encoder_sees_motion: whether the encoder reads `motion_cues` beside the estimate. Ours.
         conv: "factorised" (2+1)-D or "dense" 3x3x3 convolutions.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
@@ -117,6 +118,7 @@ class PilaAdapter(LatentAdapter):
         gate_floor: float = 0.05,
         field_estimator: str = "anchored",
         encoder_blocks: int = 4,
+        encoder_sees_motion: bool = True,
         decoder_blocks: int = 2,
         conv: str = "factorised",
         experts_see_feature: bool = True,
@@ -142,7 +144,11 @@ class PilaAdapter(LatentAdapter):
             raise InputError(f"conv is {conv!r}; choose one of {', '.join(CONVS)}")
         width = hidden_width
         self.encoder = Encoder(
-            latent_channels=latent_channels, width=width, num_blocks=encoder_blocks, conv=conv
+            latent_channels=latent_channels,
+            width=width,
+            num_blocks=encoder_blocks,
+            conv=conv,
+            sees_motion=encoder_sees_motion,
         )
         self.fields = make_fields(field_estimator, width)
         self.condition = ConditionEncoder(text_dim=text_dim, width=width)

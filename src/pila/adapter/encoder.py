@@ -1,10 +1,12 @@
 """The physics encoder (Eq. 2): estimate of the clean latents -> feature F."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import SigmaEmbedding
+from pila.adapter.motion import NUM_CUES, motion_cues
 from pila.types import Latent, Sigma
 
 TIME_DILATIONS = (1, 2, 4, 8)
@@ -17,15 +19,23 @@ kernels and at full resolution."""
 class Encoder(nn.Module):
     """Residual space-time convolutions at full latent resolution, modulated by the noise level.
 
-    The feature is normalised, so that the heads that read it start from a known scale.
+    The feature is normalised, so that the heads that read it start from a known scale. With
+    `sees_motion` the estimate is accompanied by what brightness constancy says of its motion.
     """
 
     def __init__(
-        self, *, latent_channels: int, width: int, num_blocks: int, conv: str = "factorised"
+        self,
+        *,
+        latent_channels: int,
+        width: int,
+        num_blocks: int,
+        conv: str = "factorised",
+        sees_motion: bool = True,
     ) -> None:
         super().__init__()
+        self.sees_motion = sees_motion
         self.sigma = SigmaEmbedding(width)
-        self.stem = Pointwise(latent_channels, width)
+        self.stem = Pointwise(latent_channels + (NUM_CUES if sees_motion else 0), width)
         self.blocks = nn.ModuleList(
             ResidualBlock(
                 width,
@@ -41,7 +51,10 @@ class Encoder(nn.Module):
     def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b width t h w"]:
         """x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w]."""
         condition = self.sigma(sigma)
-        x = self.stem(x0_hat.to(self.stem.weight.dtype))
+        given = x0_hat
+        if self.sees_motion:
+            given = torch.cat([x0_hat, motion_cues(x0_hat).to(x0_hat.dtype)], dim=1)
+        x = self.stem(given.to(self.stem.weight.dtype))
         for block in self.blocks:
             x = block(x, condition)
         return self.norm(x)

@@ -131,6 +131,7 @@ class AdapterConfig:
     gate: str = "none"
     field_estimator: str = "anchored"
     encoder_blocks: int = 4
+    encoder_sees_motion: bool = True
     decoder_blocks: int = 2
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True

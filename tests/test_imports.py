@@ -16,8 +16,8 @@ RANK = {
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
-    **dict.fromkeys(("plan", "generate", "explain", "experiment"), 5),
-    **dict.fromkeys(("cli", "web"), 6),
+    **dict.fromkeys(("plan", "generate", "explain", "experiment", "benchmark"), 5),
+    **dict.fromkeys(("cli", "cli_evaluate", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video", "workers"}}

@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from pila import __version__
+from pila.cli_evaluate import Evaluate, evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest, ParserName
 
@@ -323,6 +324,7 @@ Command = (
     | Annotated[Data, subcommand("data", prefix_name=False)]
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Experiment, subcommand("experiment", prefix_name=False)]
+    | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -675,6 +677,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
     ExperimentBank: _experiment_bank,
+    Evaluate: evaluate,
 }
 
 if __name__ == "__main__":  # for launchers: torchrun ... -m pila.cli data cache ...

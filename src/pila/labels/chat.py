@@ -87,5 +87,7 @@ def complete(
         # A body that is not JSON, or JSON that is no chat completion.
         raise ChatTransient(f"the reply is no chat completion ({type(error).__name__})") from None
     if not isinstance(content, str):
-        raise ChatTransient(f"the model refused: {refusal}" if refusal else "the reply holds no text")
+        raise ChatTransient(
+            f"the model refused: {refusal}" if refusal else "the reply holds no text"
+        )
     return content

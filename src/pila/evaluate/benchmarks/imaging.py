@@ -5,6 +5,7 @@ package pyiqa (`pip install 'pila[imaging]'`), which fetches its weights by itse
 """
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,13 +45,13 @@ class Musiq:
     """
 
     def __init__(self, device: str = "auto") -> None:
-        try:
-            import pyiqa  # pyright: ignore[reportMissingImports]
-        except ImportError:
+        if find_spec("pyiqa") is None:
             raise InputError(
                 f"imaging needs the package pyiqa for {METRIC}, which is not installed; run "
                 "pip install 'pila[imaging]', or aggregate a file that VBench wrote"
-            ) from None
+            )
+        import pyiqa  # pyright: ignore[reportMissingImports]
+
         from pila.backbones.embedded import find_device
 
         self._device = find_device(device)

@@ -4,6 +4,7 @@ Weights are safetensors, code from a repository is never run, nothing is unpickl
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +56,7 @@ class LocalJudge:
             raise InputError(
                 f"{model} does not load as a vision-language model ({reason}); give one that "
                 "transformers has the class of, with safetensors and a processor"
+                f"{'' if find_spec('torchvision') else ' (torchvision, which many need, is absent)'}"
             ) from error
         if not getattr(self._processor, "chat_template", None):
             raise InputError(f"{model} has no chat template; give an instruction-tuned model")

@@ -56,7 +56,7 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
         return names[plain]
     marked = re.findall(
         r"(?:answer|score|rating|choice|rate (?:it|this|the video))\b(?:\s+(?:is|as|of|at|with|a))*"
-        r"\s*[:=]?\s*[\"'*(]*(\w+)",
+        r"\s*[:=]?\s*[\"'*(]*\b(\w+)\b(?!\s+or\b)",
         said.lower(),
     )
     scale = re.findall(r"(\d+)\s*(?:/|out of)\s*\d+", said.lower())

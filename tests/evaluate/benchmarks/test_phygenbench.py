@@ -55,7 +55,7 @@ def test_small_hand_checked_rows(tmp_path, row, closed, open_, average):
     path = official.write_json(tmp_path / "ours.json", official.phygen_result(constant(*row)))
     scores = as_json(aggregate(path))
     for route, value in (("closed", closed), ("open", open_), ("average", average)):
-        assert scores[route] == {d: value / 3 for d in [*DOMAINS, "overall"]}
+        assert scores[route] == dict.fromkeys([*DOMAINS, "overall"], value / 3)
 
 
 def test_domains_and_overall_are_means_over_prompts(tmp_path):
@@ -179,9 +179,7 @@ def test_a_part_is_counted_only_if_asked_for_and_says_so(tmp_path):
     assert part.value("average/overall") == 1
     assert "average/thermal" not in part.names
     assert any("50 of 160" in note for note in part.notes)
-    assert part.protocol != aggregate(
-        official.write_json(tmp_path / "all.json", entries)
-    ).protocol
+    assert part.protocol != aggregate(official.write_json(tmp_path / "all.json", entries)).protocol
 
 
 def test_two_models_in_one_file_need_a_name(tmp_path):
@@ -224,7 +222,7 @@ def test_questions_in_another_order_are_refused(tmp_path):
     entries = json.loads(path.read_text())
     entries[3], entries[4] = entries[4], entries[3]
     path.write_text(json.dumps(entries))
-    with pytest.raises(InputError, match="not in the order of prompts.json: entry 4 is"):
+    with pytest.raises(InputError, match=r"not in the order of prompts\.json: entry 4 is"):
         phygenbench.read_prompts(checkout)
 
 
@@ -295,9 +293,7 @@ def raw_files(folder):
     entries = official.phygen_prompts()
 
     def file(stage, field, value):
-        return official.write_json(
-            folder / f"{stage}.json", [e | {field: value} for e in entries]
-        )
+        return official.write_json(folder / f"{stage}.json", [e | {field: value} for e in entries])
 
     single = [{"Retrieval Prompt": "Last Frame", "m": 0.8}]
     yes = {f"GPT4o_{n}": {"Choice": "Yes"} for n in (1, 2, 3)}
@@ -330,7 +326,7 @@ def test_raw_files_of_other_prompts_or_without_answers_are_refused(tmp_path):
     del entries[2]["multiimage_question"]["GPT4o_2"]
     entries[3]["multiimage_question"]["GPT4o_1"] = {"Choice": "I can see a ball"}
     official.write_json(files["multi_gpt"], entries)
-    with pytest.raises(InputError, match="entry 3 .*has no 'GPT4o_2'.*entry 4 .*neither yes"):
+    with pytest.raises(InputError, match=r"entry 3 .*has no 'GPT4o_2'.*entry 4 .*neither yes"):
         read_stages(files, "m")
     official.write_json(files["multi_gpt"], entries[::-1])
     with pytest.raises(InputError, match="another order"):

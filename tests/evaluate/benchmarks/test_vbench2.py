@@ -48,8 +48,9 @@ def test_gate_leaves_the_denominator(tmp_path, capsys):
     assert printed["counted"] == {"Mechanics": 167}
     assert printed["categories"] == {}
     assert "Mechanics: 4 of 171 clips fail the gate and do not count" in printed["notes"]
-    assert "no Physics score without Material, Multi-View_Consistency, Thermotics" in (
-        printed["notes"]
+    assert (
+        "no Physics score without Material, Multi-View_Consistency, Thermotics"
+        in (printed["notes"])
     )
 
 
@@ -153,7 +154,9 @@ def test_prompts_of_a_checkout(tmp_path):
     assert len(prompts.items) == sum(COUNTS.values())
     assert len(prompts.files) == 3 * len(prompts.items)
     assert {len(name) for name in prompts.files} == {180 + len("-0.mp4")}
-    assert [i.group for i in vbench2.read_prompts(tmp_path, ["Material"]).items] == ["Material"] * 50
+    assert [i.group for i in vbench2.read_prompts(tmp_path, ["Material"]).items] == [
+        "Material"
+    ] * 50
     with pytest.raises(InputError, match="dimensions has Magic"):
         vbench2.read_prompts(tmp_path, ["Magic"])
     entries = json.loads((place / "Material.json").read_text())

@@ -140,7 +140,7 @@ def test_a_silent_server_is_given_up_after_a_while(tmp_path, caplog):
 
 
 def test_what_no_retry_helps_ends_at_once(tmp_path):
-    with serve(401) as chat, pytest.raises(InputError, match="HTTP status 401.*check the server"):
+    with serve(401) as chat, pytest.raises(InputError, match=r"HTTP status 401.*check the server"):
         ask_all(judge_of(chat), questions(tmp_path, "a", "b"))
     assert len(chat.requests) == 1
     with pytest.raises(InputError, match="no connection"):

@@ -185,7 +185,7 @@ def as_csv(table: Mapping[str, Any]) -> str:
     for method, values in (paper["rows"] if paper else {}).items():
         for column, value in zip(paper["columns"], values, strict=True):
             source = f"paper, {paper['table']}: {paper['route']}"
-            writer.writerow([method, column, value, *[""] * 7, source])
+            writer.writerow([method, column, value, *[""] * (len(header) - 4), source])
     return text.getvalue()
 
 

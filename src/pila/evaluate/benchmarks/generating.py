@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from pila.errors import InputError
 from pila.evaluate.benchmarks.prompt_list import Item, PromptList, damage
 from pila.evaluate.benchmarks.reading import read_entries
-from pila.evaluate.benchmarks.records import versions, write_json
+from pila.evaluate.benchmarks.records import digest_of, versions, write_json
 from pila.labels.parser import make_parser
 from pila.provenance import weights_hash
 from pila.video import write_video
@@ -132,6 +133,8 @@ def generate(
     labels = {i.key: parser(i.prompt).to_dict() for i in wanted} if corrects else {}
     if rank == 0:
         _begin(prompts, folder, method, shared, labels, {"device": device, "dtype": dtype})
+    else:
+        _follow(folder, _asked(prompts, method, shared))
     missing = [(item, i) for item, i in mine if not _there(folder / item.files[i])]
     if missing:
         pipeline = _load(method, device, dtype, offload)
@@ -158,24 +161,12 @@ def _begin(
 ) -> None:
     """Write what the clips are made with, or refuse a folder with clips of other settings."""
     chosen = {key: parse["categories"] for key, parse in labels.items()}
-    asked = {
-        "benchmark": prompts.benchmark,
-        "prompts": prompts.digest,
-        "method": asdict(method),
-        "shared": asdict(shared),
-        "weights": _weights(method),
-        "labels": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16],
-    }
+    asked = _asked(prompts, method, shared)
+    _refuse_other(folder, asked)  # before the weights are hashed, which takes minutes for 14B
+    asked |= {"weights": _weights(method), "labels": digest_of(chosen)}
     path = folder / FILE
     if path.is_file():
-        found = read_entries(path, dict)
-        plain = json.loads(json.dumps(asked))
-        other = [name for name, value in plain.items() if found.get(name) != value]
-        if other:
-            raise InputError(
-                f"{folder} holds clips of another {' and '.join(other)}; give another --output, or "
-                "delete the folder to make them anew"
-            )
+        _refuse_other(folder, asked)
         return
     if any((folder / name).exists() for name in prompts.files):
         raise InputError(
@@ -187,14 +178,58 @@ def _begin(
     write_json(path, {**asked, **where, "versions": versions()})
 
 
+def _follow(folder: Path, asked: dict[str, Any]) -> None:
+    """Wait until the first process has checked the folder, and check it, too.
+
+    The launcher ends those who wait where the first one fails.
+    """
+    while not (folder / FILE).is_file():
+        time.sleep(0.2)
+    _refuse_other(folder, asked)
+    # The first process hashes all weights, which takes minutes for 14B; the adapter's are soon done.
+    kept = read_entries(folder / FILE, dict)["weights"].get("adapter")
+    if kept != _adapter_hash(asked["method"]["adapter"]):
+        raise InputError(f"{folder} holds clips of another adapter; give another --output")
+
+
+def _asked(prompts: PromptList, method: Method, shared: Shared) -> dict[str, Any]:
+    return {
+        "benchmark": prompts.benchmark,
+        "prompts": prompts.digest,
+        "method": asdict(method),
+        "shared": asdict(shared),
+    }
+
+
+def _refuse_other(folder: Path, asked: dict[str, Any]) -> None:
+    path = folder / FILE
+    if not path.is_file():
+        return
+    found = read_entries(path, dict)
+    plain = json.loads(json.dumps(asked))
+    other = [name for name, value in plain.items() if found.get(name) != value]
+    if other:
+        raise InputError(
+            f"{folder} holds clips of another {' and '.join(other)}; give another --output, or "
+            "delete the folder to make them anew"
+        )
+
+
 def _weights(method: Method) -> dict[str, str]:
-    from pila.backbones.embedded import find_adapter, find_model
+    from pila.backbones.embedded import find_model
 
     model = find_model(method.model)
     parts = ("vae", "text_encoder", "transformer", "transformer_2")
     hashes = {part: weights_hash(model / part) for part in parts if (model / part).is_dir()}
-    adapter = find_adapter(method.adapter)
-    return hashes if adapter is None else {**hashes, "adapter": weights_hash(adapter)}
+    adapter = _adapter_hash(method.adapter)
+    return hashes if adapter is None else {**hashes, "adapter": adapter}
+
+
+def _adapter_hash(name: str | None) -> str | None:
+    from pila.backbones.embedded import find_adapter
+
+    folder = find_adapter(name)
+    return None if folder is None else weights_hash(folder)
 
 
 def _there(path: Path) -> bool:

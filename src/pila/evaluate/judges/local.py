@@ -53,10 +53,10 @@ class LocalJudge:
             )
         except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:300]
+            absent = "" if find_spec("torchvision") else " (many need torchvision, which is absent)"
             raise InputError(
                 f"{model} does not load as a vision-language model ({reason}); give one that "
-                "transformers has the class of, with safetensors and a processor"
-                f"{'' if find_spec('torchvision') else ' (torchvision, which many need, is absent)'}"
+                f"transformers has the class of, with safetensors and a processor{absent}"
             ) from error
         if not getattr(self._processor, "chat_template", None):
             raise InputError(f"{model} has no chat template; give an instruction-tuned model")

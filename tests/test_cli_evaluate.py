@@ -47,7 +47,7 @@ def test_generate_judge_aggregate_compare(tmp_path, prompts, wan_folder, adapter
     for method, second in (("frozen", "no"), ("pila", "yes")):
         out = tmp_path / "judged" / method
         # The first clip's gate stays shut; of the others the second answer decides.
-        with serve("no", *["yes", second] * 5, "yes") as chat:
+        with serve("no", "yes", *["yes", second] * 5) as chat:
             args = ["--prompts", str(prompts), "--out", str(out), "--base-url", chat.url]
             args += ["--judge-model", "eye", "--frames", "4", "--json"]
             assert run([*step, "judge", str(clips / method), *args]) == 0

@@ -47,7 +47,7 @@ def test_gate_leaves_the_denominator(tmp_path, capsys):
     assert printed["dimensions"]["Mechanics"] == 166 / 167
     assert printed["counted"] == {"Mechanics": 167}
     assert printed["categories"] == {}
-    assert "Mechanics: 4 of 171 clips fail the gate and do not count" in printed["notes"]
+    assert "Mechanics: 4 of 171 clips fail their gate, not counted" in printed["notes"]
     assert (
         "no Physics score without Material, Multi-View_Consistency, Thermotics"
         in (printed["notes"])
@@ -64,6 +64,23 @@ def test_physics_is_the_mean_of_four_dimensions(tmp_path):
     result = aggregate(official.write_json(tmp_path / "x.json", content))
     assert result.value("Physics") == pytest.approx((2 / 3 + 1 + 1 / 3 + 0.4) / 4)
     assert result.estimate("Physics").low == pytest.approx(result.estimate("Physics").high)
+
+
+def test_dimensions_that_are_judged_elsewhere(tmp_path):
+    content = {
+        "Multi-View_Consistency": dimension("View", [[0.5, -1, 0.7]] * 2),
+        "Motion_Order_Understanding": dimension("Order", [[-1, -1, -1]] * 10 + [[1, 1, 1]]),
+        "Diversity": [0.25, [{"video_path": "a-0.mp4", "video_results": 0.25}]],
+        "Camera_Motion": dimension("Camera", [[True, False, True]]),
+    }
+    content["Motion_Order_Understanding"][0] = 0
+    result = aggregate(official.write_json(tmp_path / "x.json", content))
+    values = [result.value(name) for name in content]
+    assert values == pytest.approx([0.6, 0, 0.25, 2 / 3])
+    assert any("30 of 33 clips fail, so it is 0" in note for note in result.notes)
+    content["Camera_Motion"][1][0]["video_results"] = -1
+    with pytest.raises(InputError, match="has the result -1"):
+        aggregate(official.write_json(tmp_path / "x.json", content))
 
 
 def _drop(content):

@@ -42,7 +42,7 @@ def judge_of(chat, **options):
     return ServerJudge(ServerConfig(**config))
 
 
-def questions(folder, *keys, answers="score", frames=3, view="all"):
+def questions(folder, *keys, answers="score", frames=3):
     return [
         Question(
             key=key,
@@ -50,7 +50,6 @@ def questions(folder, *keys, answers="score", frames=3, view="all"):
             text=f"how good is {key}?",
             answers=answers,
             frames=frames,
-            view=view,
         )
         for seed, key in enumerate(keys)
     ]

@@ -186,7 +186,7 @@ def _follow(folder: Path, asked: dict[str, Any]) -> None:
     while not (folder / FILE).is_file():
         time.sleep(0.2)
     _refuse_other(folder, asked)
-    # The first process hashes all weights, which takes minutes for 14B; the adapter's are soon done.
+    # All weights are hashed by the first process, as that takes minutes; an adapter's are few.
     kept = read_entries(folder / FILE, dict)["weights"].get("adapter")
     if kept != _adapter_hash(asked["method"]["adapter"]):
         raise InputError(f"{folder} holds clips of another adapter; give another --output")

@@ -34,6 +34,15 @@ COUNTS = {
 }
 """Prompts of the dimensions that are judged by questions here."""
 GATED = frozenset(("Mechanics", "Material", "Thermotics"))
+LEAVING = GATED | {
+    "Human_Clothes",
+    "Human_Identity",
+    "Motion_Order_Understanding",
+    "Multi-View_Consistency",
+}
+"""Dimensions in which -1 leaves the denominator."""
+MOST_FAILED = 0.9
+"""Share of -1 above which Motion Order Understanding is 0."""
 CATEGORIES = {
     "Physics": ("Material", "Mechanics", "Multi-View_Consistency", "Thermotics"),
     "Commonsense": ("Instance_Preservation", "Motion_Rationality"),
@@ -238,7 +247,7 @@ def _dimension(value: Any, dimension: str, path: Path, partial: bool, notes: lis
         for name, result in zip(names, results, strict=True)
         if not _allowed(dimension, result)
     ]
-    low = -1 if dimension in GATED else 0
+    low = GATE_FAILED if dimension in LEAVING else 0
     remedy = f"judge these clips again; results are {low} to 1"
     refuse(faults, f"{path}: {dimension}", remedy)
     samples: dict[str, dict[int, float]] = {}
@@ -247,29 +256,24 @@ def _dimension(value: Any, dimension: str, path: Path, partial: bool, notes: lis
         if match is None:
             raise InputError(f"{path}: {name} is not named prompt-sample.mp4; keep official names")
         samples.setdefault(match["prompt"], {})[int(match["sample"])] = float(result)
-    each = 20 if dimension == "Diversity" else SAMPLES
-    short = [
-        f"{prompt}-{i}.mp4"
-        for prompt, found in samples.items()
-        for i in range(each)
-        if dimension != "Diversity" and i not in found
-    ]
-    lacking = (
-        [f"{len(samples)} of {COUNTS[dimension]} prompts"]
-        if (dimension in COUNTS and len(samples) != COUNTS[dimension])
-        else []
-    )
-    if (short or lacking) and not partial:
-        what = listed([*lacking, *(f"{name} is missing" for name in short)])
+    part = _part(dimension, samples)
+    if part and not partial:
         raise InputError(
-            f"{path}: {dimension} is a part: {what}; judge the rest, or count a part with --partial"
+            f"{path}: {dimension} is a part: {listed(part)}; judge the rest, or count a part with "
+            "--partial"
         )
-    if short or lacking:
+    if part:
         notes.append(f"a part of {dimension}: {len(names)} clips of {len(samples)} prompts")
+    failed = sum(r == GATE_FAILED for r in results) if dimension in LEAVING else 0
     rows: Rows = {}
     for prompt, found in samples.items():
-        counted = [r for r in found.values() if r != GATE_FAILED]
+        counted = [r for r in found.values() if r != GATE_FAILED or dimension not in LEAVING]
         rows[prompt] = (sum(counted), float(len(counted)))
+    if dimension == "Motion_Order_Understanding" and failed > MOST_FAILED * len(results):
+        notes.append(f"{dimension}: {failed} of {len(results)} clips fail, so it is 0, officially")
+        rows = {prompt: (0.0, float(len(found))) for prompt, found in samples.items()}
+    elif failed:
+        notes.append(f"{dimension}: {failed} of {len(results)} clips fail their gate, not counted")
     below = sum(b for _, b in rows.values())
     if not below:
         raise InputError(
@@ -281,20 +285,30 @@ def _dimension(value: Any, dimension: str, path: Path, partial: bool, notes: lis
         raise InputError(
             f"{path}: {dimension} says {stated}, its clips give {mean:.6f}; restore the file"
         )
-    failed = sum(r == GATE_FAILED for r in results)
-    if failed:
-        notes.append(
-            f"{dimension}: {failed} of {len(results)} clips fail the gate and do not count"
-        )
     return rows
 
 
+def _part(dimension: str, samples: Mapping[str, Mapping[int, float]]) -> list[str]:
+    """What a dimension lacks: prompts, and clips by name."""
+    # Diversity has one result for all samples of a prompt, filed under the first.
+    each = 1 if dimension == "Diversity" else SAMPLES
+    short = [
+        f"{prompt}-{i}.mp4 is missing"
+        for prompt, found in samples.items()
+        for i in range(each)
+        if i not in found
+    ]
+    count = COUNTS.get(dimension, len(samples))
+    return [f"{len(samples)} of {count} prompts", *short] if len(samples) != count else short
+
+
 def _allowed(dimension: str, result: Any) -> bool:
-    if isinstance(result, bool) or not isinstance(result, int | float):
+    if not isinstance(result, int | float):
         return False
     if dimension in COUNTS or dimension in GATED:
-        return result in ((GATE_FAILED, 0, 1) if dimension in GATED else (0, 1))
-    return GATE_FAILED <= result <= 1
+        whole = (GATE_FAILED, 0, 1) if dimension in GATED else (0, 1)
+        return not isinstance(result, bool) and result in whole
+    return GATE_FAILED * (dimension in LEAVING) <= result <= 1
 
 
 def _check_cover(

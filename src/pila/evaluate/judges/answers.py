@@ -61,11 +61,10 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
     )
     scale = re.findall(r"(\d+)\s*(?:/|out of)\s*\d+", said.lower())
     first = re.match(r"[\"'*(\s]*(yes|no)\b", said.lower())
-    hits = {_WORDS.get(m, m) for m in [*marked, *scale]} & set(names)
-    if not hits and first and first[1] in names:
-        hits = {first[1]}
-        if {"yes", "no"} <= set(re.findall(r"\b(yes|no)\b", said.lower())):
-            hits = set()
+    opening = str(first[1]) if first else ""
+    hits: set[str] = {_WORDS.get(m, m) for m in [*marked, *scale]} & set(names)
+    if not hits and opening in names and len(set(re.findall(r"\b(yes|no)\b", said.lower()))) == 1:
+        hits = {opening}
     if len(hits) == 1:
         return names[hits.pop()]
     what = "no" if not hits else "more than one"

@@ -1,14 +1,31 @@
 """The steps of a benchmark one after the other, on the command line, through a real server."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
+import tyro
 from tests.evaluate.benchmarks import official
 from tests.evaluate.judges import tiny_judge
 from tests.labels.chat_server import serve
 
-from pila.cli import run
+from pila.cli import CONFIG, Command, run
 from pila.evaluate.benchmarks.prompt_list import Item, PromptList, write_prompts
+
+PAGE = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+COMMANDS = re.findall(r"^    pila (.+)$", PAGE, re.MULTILINE)
+COMMANDS += re.findall(r"^    torchrun .* -m pila\.cli (.+)$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_commands_parse(command):
+    tyro.cli(Command, args=shlex.split(command), config=CONFIG)
+
+
+def test_all_documented_commands_are_found():
+    assert len(COMMANDS) == 7
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from pila import __version__
-from pila.cli_evaluate import Evaluate, evaluate
+from pila.cli_evaluate import evaluate
+from pila.cli_evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest, ParserName
 

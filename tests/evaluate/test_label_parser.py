@@ -1,6 +1,7 @@
 """A label parser on prompts that others wrote, through a mapping."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.evaluate.benchmarks import official
@@ -10,6 +11,7 @@ from pila.data.laws import Law
 from pila.data.relabel import MAPPING, Effect
 from pila.errors import InputError
 from pila.evaluate.label_parser import (
+    PHYGENBENCH,
     Case,
     agreement,
     phygenbench_cases,
@@ -21,6 +23,15 @@ from pila.physics.layout import Category
 
 def parser_of(answers):
     return lambda prompt: Parse(refined_prompt=prompt, categories=answers[prompt], parser="offline")
+
+
+def test_documented_mapping():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    rows = [
+        f"| {law} | {', '.join(effect.gives) or 'none'} | {', '.join(effect.coupled)} |"
+        for law, effect in PHYGENBENCH.items()
+    ]
+    assert "\n".join(rows) in page
 
 
 def test_hand_checked_agreement():

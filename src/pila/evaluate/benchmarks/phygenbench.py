@@ -155,7 +155,7 @@ def aggregate(
     for route in routes:
         by_domain: dict[str, Rows] = {domain: {} for domain in DOMAINS}
         for i, entry in enumerate(entries):
-            key = str(numbers.get(i, entry["caption"]))
+            key = entry["caption"]
             by_domain[str(domain_of(entry))][key] = (scores[i][route], TOP)
         measures |= {f"{route}/{d}": rows for d, rows in by_domain.items() if rows}
         measures[f"{route}/{OVERALL}"] = {

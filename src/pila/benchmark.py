@@ -60,7 +60,7 @@ def make_prompts(
     elif benchmark == phygenbench.NAME:
         prompts = phygenbench.read_prompts(Path(source).expanduser())
     else:
-        wanted = tuple(part) or tuple(vbench2.COUNTS)
+        wanted = tuple(part) or vbench2.JUDGED
         prompts = vbench2.read_prompts(Path(source).expanduser(), wanted)
     write_prompts(out, prompts)
     return prompts

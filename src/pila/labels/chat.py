@@ -86,8 +86,8 @@ def complete(
     except (OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
         # A body that is not JSON, or JSON that is no chat completion.
         raise ChatTransient(f"the reply is no chat completion ({type(error).__name__})") from None
+    if content is None and isinstance(refusal, str):
+        content = refusal  # an answer, if none that fits
     if not isinstance(content, str):
-        raise ChatTransient(
-            f"the model refused: {refusal}" if refusal else "the reply holds no text"
-        )
+        raise ChatTransient("the reply holds no text")
     return content

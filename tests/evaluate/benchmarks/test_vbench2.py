@@ -11,7 +11,14 @@ from tests.evaluate.benchmarks import official
 from pila.cli import run
 from pila.errors import InputError
 from pila.evaluate.benchmarks import imaging, vbench2
-from pila.evaluate.benchmarks.vbench2 import COUNTS, aggregate, clip_name, verdict
+from pila.evaluate.benchmarks.vbench2 import (
+    CATEGORIES,
+    JUDGED,
+    PROMPTS,
+    aggregate,
+    clip_name,
+    verdict,
+)
 
 
 def dimension(name, results, *, state=True):
@@ -26,7 +33,11 @@ def dimension(name, results, *, state=True):
 
 
 def full(name, each=(1, 0, 1)):
-    return dimension(name, [list(each)] * COUNTS[name])
+    return dimension(name, [list(each)] * PROMPTS[name])
+
+
+def test_every_dimension_has_one_category():
+    assert sorted(d for parts in CATEGORIES.values() for d in parts) == sorted(PROMPTS)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=4))
@@ -58,8 +69,8 @@ def test_physics_is_the_mean_of_four_dimensions(tmp_path):
     content = {
         "Mechanics": full("Mechanics"),
         "Material": full("Material", (1, 1, -1)),
-        "Thermotics": dimension("Thermotics", [[0, 0, 1]] * 5),
-        "Multi-View_Consistency": dimension("Multi-View", [[0.5, 0.5, 0.2]] * 4),
+        "Thermotics": full("Thermotics", (0, 0, 1)),
+        "Multi-View_Consistency": full("Multi-View_Consistency", (0.5, 0.5, 0.2)),
     }
     result = aggregate(official.write_json(tmp_path / "x.json", content))
     assert result.value("Physics") == pytest.approx((2 / 3 + 1 + 1 / 3 + 0.4) / 4)
@@ -68,16 +79,16 @@ def test_physics_is_the_mean_of_four_dimensions(tmp_path):
 
 def test_dimensions_that_are_judged_elsewhere(tmp_path):
     content = {
-        "Multi-View_Consistency": dimension("View", [[0.5, -1, 0.7]] * 2),
-        "Motion_Order_Understanding": dimension("Order", [[-1, -1, -1]] * 10 + [[1, 1, 1]]),
-        "Diversity": [0.25, [{"video_path": "a-0.mp4", "video_results": 0.25}]],
-        "Camera_Motion": dimension("Camera", [[True, False, True]]),
+        "Multi-View_Consistency": full("Multi-View_Consistency", (0.5, -1, 0.7)),
+        "Motion_Order_Understanding": dimension("Order", [[-1, -1, -1]] * 90 + [[1, 1, 1]] * 9),
+        "Diversity": dimension("Diversity", [[0.25]] * 10),
+        "Camera_Motion": full("Camera_Motion", (True, False, True)),
     }
     content["Motion_Order_Understanding"][0] = 0
     result = aggregate(official.write_json(tmp_path / "x.json", content))
     values = [result.value(name) for name in content]
     assert values == pytest.approx([0.6, 0, 0.25, 2 / 3])
-    assert any("30 of 33 clips fail, so it is 0" in note for note in result.notes)
+    assert any("270 of 297 clips fail, so it is 0" in note for note in result.notes)
     content["Camera_Motion"][1][0]["video_results"] = -1
     with pytest.raises(InputError, match="has the result -1"):
         aggregate(official.write_json(tmp_path / "x.json", content))
@@ -156,10 +167,10 @@ def test_a_part_is_marked(tmp_path):
 def meta_info(folder):
     place = folder / "VBench-2.0" / "prompts" / "meta_info"
     place.mkdir(parents=True)
-    for name, count in COUNTS.items():
+    for name in JUDGED:
         entries = [
             {"prompt_en": f"{name} {i} " + "x" * 200, "dimension": name, "auxiliary_info": ["Yes?"]}
-            for i in range(count)
+            for i in range(PROMPTS[name])
         ]
         official.write_json(place / f"{name}.json", entries)
     return place
@@ -168,7 +179,7 @@ def meta_info(folder):
 def test_prompts_of_a_checkout(tmp_path):
     place = meta_info(tmp_path)
     prompts = vbench2.read_prompts(tmp_path)
-    assert len(prompts.items) == sum(COUNTS.values())
+    assert len(prompts.items) == 69 + 57 + 50 + 58
     assert len(prompts.files) == 3 * len(prompts.items)
     assert {len(name) for name in prompts.files} == {180 + len("-0.mp4")}
     assert [i.group for i in vbench2.read_prompts(tmp_path, ["Material"]).items] == [

@@ -133,9 +133,18 @@ def test_lasting_faults_name_the_question(tmp_path):
 def test_a_silent_server_is_given_up_after_a_while(tmp_path, caplog):
     caplog.set_level(logging.ERROR)
     keys = [f"clip{i}" for i in range(IN_A_ROW + 3)]
-    with serve(503) as chat, pytest.raises(InputError, match="the rest was not asked"):
+    with serve("4", 503) as chat, pytest.raises(InputError, match="the rest was not asked"):
         ask_all(judge_of(chat, retries=0), questions(tmp_path, *keys))
-    assert len(chat.requests) == IN_A_ROW
+    assert len(chat.requests) == 1 + IN_A_ROW
+
+
+def test_a_judge_that_refuses_many_is_still_asked_the_rest(tmp_path, caplog):
+    caplog.set_level(logging.ERROR)
+    keys = [f"clip{i}" for i in range(IN_A_ROW + 2)]
+    refused = ["I'd rather not."] * (ATTEMPTS * (IN_A_ROW + 1))
+    with serve(*refused, "4") as chat, pytest.raises(InputError, match="6 of 7 questions"):
+        ask_all(judge_of(chat), questions(tmp_path, *keys))
+    assert len(chat.requests) == len(refused) + 1
 
 
 def test_what_no_retry_helps_ends_at_once(tmp_path):

@@ -213,7 +213,9 @@ def _check_entries(
     total = sum(DOMAINS.values())
     twice = repeated(map(str, numbers.values()))
     faults += [f"{clip_name(int(n))} is there twice" for n in twice]
-    faults += [f"{clip_name(n)} is not of 1 to {total}" for n in numbers.values() if n > total]
+    faults += [
+        f"{clip_name(n)} is not of 1 to {total}" for n in numbers.values() if not 1 <= n <= total
+    ]
     refuse(faults, path, _ORDERED)
     domains = [str(domain_of(e)) for e in entries]
     extra = [

@@ -26,13 +26,29 @@ NAME = "vbench2"
 SAMPLES = 3
 KEPT = 180
 """Characters of a prompt in a clip's name."""
-COUNTS = {
+PROMPTS = {
+    "Camera_Motion": 108,
+    "Complex_Landscape": 30,
+    "Complex_Plot": 60,
+    "Composition": 53,
+    "Diversity": 10,
+    "Dynamic_Attribute": 91,
     "Dynamic_Spatial_Relationship": 69,
-    "Mechanics": 57,
+    "Human_Anatomy": 120,
+    "Human_Clothes": 75,
+    "Human_Identity": 46,
+    "Human_Interaction": 100,
+    "Instance_Preservation": 57,
     "Material": 50,
+    "Mechanics": 57,
+    "Motion_Order_Understanding": 99,
     "Motion_Rationality": 58,
+    "Multi-View_Consistency": 97,
+    "Thermotics": 50,
 }
-"""Prompts of the dimensions that are judged by questions here."""
+"""Prompts of each dimension."""
+JUDGED = ("Dynamic_Spatial_Relationship", "Mechanics", "Material", "Motion_Rationality")
+"""Dimensions that are judged by questions here."""
 GATED = frozenset(("Mechanics", "Material", "Thermotics"))
 LEAVING = GATED | {
     "Human_Clothes",
@@ -58,7 +74,6 @@ CATEGORIES = {
         "Motion_Order_Understanding",
     ),
 }
-DIMENSIONS = frozenset(dimension for parts in CATEGORIES.values() for dimension in parts)
 GATE_FAILED = -1
 FRAMES = 64
 """That the official judge samples."""
@@ -71,28 +86,28 @@ def clip_name(prompt: str, sample: int) -> str:
     return f"{prompt[:KEPT]}-{sample}.mp4"
 
 
-def read_prompts(source: Path, dimensions: Sequence[str] = tuple(COUNTS)) -> PromptList:
+def read_prompts(source: Path, dimensions: Sequence[str] = JUDGED) -> PromptList:
     """Prompts and questions from a checkout of VBench, or one of its JSON files.
 
     Args:
         source: the repository, its folder `VBench-2.0/prompts/meta_info`, or a JSON list with
             `prompt_en`, `dimension` and `auxiliary_info`.
-        dimensions: of `COUNTS`.
+        dimensions: of `JUDGED`.
 
     Raises:
         InputError: no such file, an unknown dimension, or not the official number of prompts.
     """
-    unknown = [d for d in dimensions if d not in COUNTS]
+    unknown = [d for d in dimensions if d not in JUDGED]
     if unknown:
-        raise InputError(f"dimensions has {listed(unknown)}; use some of {', '.join(COUNTS)}")
+        raise InputError(f"dimensions has {listed(unknown)}; use some of {', '.join(JUDGED)}")
     entries = [e for path in _files(source, dimensions) for e in read_entries(path)]
     items: list[Item] = []
     for dimension in dimensions:
         mine = [e for e in entries if dimension in _dimensions(e)]
-        if len(mine) != COUNTS[dimension]:
+        if len(mine) != PROMPTS[dimension]:
             raise InputError(
                 f"{source} has {len(mine)} prompts of {dimension}, and the benchmark "
-                f"{COUNTS[dimension]}; give the whole official file"
+                f"{PROMPTS[dimension]}; give the whole official file"
             )
         for entry in mine:
             prompt = check_prompt(entry["prompt_en"])
@@ -196,7 +211,7 @@ def aggregate(
     """
     content = read_entries(path, dict)
     names = {d: d.replace(" ", "_").replace("Multi_View", "Multi-View") for d in content}
-    unknown = [d for d in content if names[d] not in DIMENSIONS]
+    unknown = [d for d in content if names[d] not in PROMPTS]
     refuse(unknown, f"{path} has unknown dimensions", "give a file of VBench-2.0")
     measures: dict[str, Rows] = {}
     notes: list[str] = []
@@ -298,14 +313,14 @@ def _part(dimension: str, samples: Mapping[str, Mapping[int, float]]) -> list[st
         for i in range(each)
         if i not in found
     ]
-    count = COUNTS.get(dimension, len(samples))
+    count = PROMPTS[dimension]
     return [f"{len(samples)} of {count} prompts", *short] if len(samples) != count else short
 
 
 def _allowed(dimension: str, result: Any) -> bool:
     if not isinstance(result, int | float):
         return False
-    if dimension in COUNTS or dimension in GATED:
+    if dimension in JUDGED or dimension in GATED:
         whole = (GATE_FAILED, 0, 1) if dimension in GATED else (0, 1)
         return not isinstance(result, bool) and result in whole
     return GATE_FAILED * (dimension in LEAVING) <= result <= 1

@@ -62,7 +62,7 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
     scale = re.findall(r"(\d+)\s*(?:/|out of)\s*\d+", said.lower())
     first = re.match(r"[\"'*(\s]*(yes|no)\b", said.lower())
     opening = str(first[1]) if first else ""
-    hits: set[str] = {_WORDS.get(m, m) for m in [*marked, *scale]} & set(names)
+    hits = {str(_WORDS.get(m, m)) for m in [*marked, *scale]} & set(names)
     if not hits and opening in names and len(set(re.findall(r"\b(yes|no)\b", said.lower()))) == 1:
         hits = {opening}
     if len(hits) == 1:

@@ -9,14 +9,14 @@ from pila.errors import InputError
 from pila.evaluate.benchmarks.reading import listed, read_entries
 from pila.evaluate.benchmarks.records import digest_of, sha256, write_json
 from pila.evaluate.judges.answers import PARSERS
-from pila.evaluate.judges.base import Judge, JudgeFailed, Question, Turn
+from pila.evaluate.judges.base import Judge, JudgeFailed, JudgeSilent, Question, Turn
 from pila.evaluate.judges.frames import sampled, viewed
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 """Times that a question is asked before it counts as unanswered."""
 IN_A_ROW = 5
-"""Questions without any answer after which the judge is taken to be gone."""
+"""Questions to which nothing came back, one after the other, until the judge is taken as gone."""
 
 
 def ask_all(judge: Judge, questions: Sequence[Question], *, cache: bool = True) -> dict[str, int]:
@@ -55,8 +55,8 @@ def ask_all(judge: Judge, questions: Sequence[Question], *, cache: bool = True) 
         except JudgeFailed as error:
             faults[question.key] = str(error)
             logger.warning("judge: %s: %s", question.key, error)
-            lost += 1
-            if lost >= IN_A_ROW and not values:
+            lost = lost + 1 if isinstance(error, JudgeSilent) else 0
+            if lost >= IN_A_ROW:
                 break
             continue
         lost = 0

@@ -43,6 +43,10 @@ class JudgeFailed(Exception):
     """No answer to this question; others may still be answered. The message is the fault."""
 
 
+class JudgeSilent(JudgeFailed):
+    """No answer arrived at all: time-outs, overloads, broken replies."""
+
+
 class Judge(Protocol):
     """Anything that answers a question about frames."""
 
@@ -63,7 +67,7 @@ class Judge(Protocol):
             choices: the answers that would fit, for judges that weigh them.
 
         Raises:
-            JudgeFailed: no answer to this question.
+            JudgeFailed: no answer to this question; JudgeSilent where none arrived.
             InputError: no question could be answered: no server, no such model.
         """
         ...

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pila.errors import InputError
-from pila.evaluate.judges.base import JudgeFailed, Turn
+from pila.evaluate.judges.base import JudgeSilent, Turn
 from pila.labels.chat import ChatFailed, ChatTransient, Message, chat_client, complete
 
 KEY_VARIABLE = "PILA_JUDGE_API_KEY"
@@ -108,7 +108,7 @@ class ServerJudge:
         """The answer to a question on frames [n, h, w, 3] uint8.
 
         Raises:
-            JudgeFailed: only time-outs, overloads or replies without text, `retries` + 1 times.
+            JudgeSilent: only time-outs, overloads or replies without text, `retries` + 1 times.
             InputError: no connection, or the server refuses the request.
         """
         c = self.config
@@ -134,7 +134,7 @@ class ServerJudge:
                         f"judge {c.model} at {c.base_url}: {error}; check the server, its key and "
                         "that the model takes images"
                     ) from error
-        raise JudgeFailed(f"{fault}, {c.retries + 1} times")
+        raise JudgeSilent(f"{fault}, {c.retries + 1} times")
 
     def _messages(self, frames: np.ndarray, text: str, turns: Sequence[Turn]) -> list[Message]:
         pictures = [

@@ -25,6 +25,7 @@ from pila.evaluate.benchmarks.results import Result, read_result, write_result
 from pila.evaluate.judges import Judge
 from pila.evaluate.laws import FROZEN
 from pila.experiment import read_methods
+from pila.generate import quiet
 from pila.plan import Grid, Sampling, check_numbers, check_sizes, check_window, check_writable
 from pila.request import GenerateRequest
 
@@ -133,6 +134,7 @@ def make_clips(
     if not methods:
         raise InputError("there are 0 methods; name adapters, or leave the frozen generator in")
     check_writable(output)
+    quiet()
     return [
         generate(
             listed,

@@ -125,7 +125,7 @@ def _parse(plan: Plan) -> Parse:
 def _load(request: GenerateRequest) -> Any:
     import torch
 
-    _quiet()
+    quiet()
     return load_pipeline(
         request.model,
         request.adapter,
@@ -135,7 +135,7 @@ def _load(request: GenerateRequest) -> Any:
     )
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """One progress bar is enough: silence those of loading, and notes on expected things."""
     import diffusers
     import transformers

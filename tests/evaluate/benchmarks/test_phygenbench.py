@@ -106,6 +106,10 @@ def _range(entries):
     entries[6]["multi_gpt"] = 4
 
 
+def _single(entries):
+    entries[6]["single"] = 7
+
+
 def _half(entries):
     entries[6]["video_gpt"] = 1.5
 
@@ -140,6 +144,7 @@ def _extra(entries):
         (_drop, "output_video_7.mp4"),
         (_repeat, "output_video_8.mp4 is there twice"),
         (_range, "entry 7 .*multi_gpt is 4"),
+        (_single, r"json: entry 7 [^;]*single is 7[^;]*; give the whole"),
         (_half, "entry 7 .*video_gpt is 1.5"),
         (_disagree, "entry 7 .*its stages give"),
         (_average, "entry 7 .*its routes give"),

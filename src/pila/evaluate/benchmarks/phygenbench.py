@@ -288,5 +288,5 @@ def _scores(
             if field in entry and (said := number(field)) not in (None, found[AVERAGE]):
                 faults.append(f"{who}: {AVERAGE} is {said}, its routes give {found[AVERAGE]}")
         scores.append(found)
-    refuse(faults, path, f"{_ORDERED}, or leave a route out with --routes")
+    refuse(list(dict.fromkeys(faults)), path, f"{_ORDERED}, or leave a route out with --routes")
     return scores

@@ -21,7 +21,7 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], "generate label world data train experiment"),
+        ([], "generate label world data train experiment evaluate"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
@@ -51,6 +51,23 @@ PROMPT = "a red ball falls"
             "--processes --json",
         ),
         (["experiment", "measures"], "--output --model --clips --processes --json"),
+        (["evaluate"], "videophy2 videophy phygenbench vbench2 imaging labels"),
+        (["evaluate", "phygenbench"], "prompts generate judge aggregate compare"),
+        (["evaluate", "imaging"], "judge aggregate compare"),
+        (["evaluate", "videophy2", "prompts"], "--source --out --hard --json"),
+        (
+            ["evaluate", "vbench2", "generate"],
+            "--prompts --output --model --adapters --without-frozen --seed --steps --parser --json",
+        ),
+        (
+            ["evaluate", "videophy", "judge"],
+            "--prompts --out --judge --judge-model --base-url --timeout --way --frames --json "
+            "PILA_JUDGE_MODEL PILA_JUDGE_BASE_URL PILA_JUDGE_API_KEY",
+        ),
+        (["evaluate", "videophy2", "aggregate"], "--sa --pc --rule --prompts --out --json"),
+        (["evaluate", "phygenbench", "aggregate"], "--routes --stages --partial --json"),
+        (["evaluate", "vbench2", "compare"], "--out --baseline --force --json"),
+        (["evaluate", "labels"], "--phygenbench --wisa --most --parser --json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -16,7 +16,9 @@ RANK = {
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
-    **dict.fromkeys(("plan", "generate", "explain", "experiment", "score", "benchmark"), 5),
+    **dict.fromkeys(
+        ("plan", "generate", "explain", "experiment", "evaluation", "score", "benchmark"), 5
+    ),
     **dict.fromkeys(("cli", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.

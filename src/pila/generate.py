@@ -130,7 +130,7 @@ def _parse(plan: Plan) -> Parse:
 def _load(request: GenerateRequest) -> Any:
     import torch
 
-    _quiet()
+    quiet()
     return load_pipeline(
         request.model,
         request.adapter,
@@ -140,7 +140,7 @@ def _load(request: GenerateRequest) -> Any:
     )
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """One progress bar is enough: silence those of loading, and notes on expected things."""
     import diffusers
     import transformers

@@ -13,7 +13,8 @@ from tyro.conf import subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, experiment, single, world
+from pila.cli import data, evaluate, experiment, single, world
+from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
 from pila.score import ScoreRequest
@@ -26,13 +27,20 @@ Command = (
     | Annotated[data.Data, subcommand("data", prefix_name=False)]
     | Annotated[single.Train, subcommand("train", prefix_name=False)]
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
+    | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
 
-COMMANDS = single.COMMANDS | world.COMMANDS | data.COMMANDS | experiment.COMMANDS
+COMMANDS = (
+    single.COMMANDS
+    | world.COMMANDS
+    | data.COMMANDS
+    | experiment.COMMANDS
+    | {Evaluate: evaluate.evaluate}
+)
 """What runs each command."""
 
 _TALKATIVE = (

@@ -338,6 +338,17 @@ def _find_annotations(root: Path, given: Path | str | None) -> Path:
     )
 
 
+def read_list(source: Path) -> list[WisaRecord]:
+    """The records of a data set's folder or JSON list, without its videos; only objects are taken.
+
+    Raises:
+        InputError: no such list, or it cannot be read.
+    """
+    path = source if source.is_file() else _find_annotations(source, None)
+    entries = [entry for entry in _load(path) if isinstance(entry, dict)]
+    return [WisaRecord.model_validate(entry, context=Oddities()) for entry in entries]
+
+
 def _load(path: Path) -> list[Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

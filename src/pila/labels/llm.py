@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +26,7 @@ from pila.labels.answers import (
     load_kept,
     read_answer,
 )
+from pila.labels.chat import ChatFailed, ChatTransient, Message, chat_client, complete
 from pila.labels.parser import Parse, ParserUnavailable, check_prompt
 
 if TYPE_CHECKING:
@@ -141,14 +141,8 @@ class LlmParser:
         return folder / f"{name}.json"
 
     def _ask_both(self, prompt: str) -> KeptAnswer:
-        from openai import OpenAI
-
-        with OpenAI(
-            base_url=self.config.base_url,
-            api_key=self.config.api_key,
-            timeout=self.config.timeout,
-            max_retries=0,
-        ) as client:
+        config = self.config
+        with chat_client(config.base_url, config.api_key, config.timeout) as client:
             refined = self._ask(client, "refine", prompt, RefineAnswer).refined_prompt
             labels = self._ask(client, "label", refined, LabelAnswer)
         return KeptAnswer(
@@ -157,7 +151,7 @@ class LlmParser:
 
     def _ask(self, client: "OpenAI", name: str, text: str, kind: type[T]) -> T:
         """One template's answer; the second attempt is told what was wrong with the first."""
-        messages = [
+        messages: list[Message] = [
             {"role": "system", "content": template(name)},
             {"role": "user", "content": text},
         ]
@@ -166,7 +160,7 @@ class LlmParser:
             try:
                 reply = self._complete(client, messages)
                 return read_answer(kind, reply)
-            except _Transient as error:
+            except ChatTransient as error:
                 fault = str(error)
             except ValueError as error:
                 if isinstance(error, ParserUnavailable):
@@ -183,49 +177,21 @@ class LlmParser:
                 ]
         raise self._unavailable(f"{fault}, {_ATTEMPTS} times ({name})")
 
-    def _complete(self, client: "OpenAI", messages: list[dict[str, str]]) -> str:
-        """One request. Servers that do not know JSON mode (400) are asked again without it."""
-        from openai import (
-            APIConnectionError,
-            APIStatusError,
-            APITimeoutError,
-            BadRequestError,
-            OpenAIError,
-        )
-
-        def send(**extra: Any) -> Any:
-            create: Callable[..., Any] = client.chat.completions.create
-            return create(model=self.config.model, messages=messages, temperature=0, **extra)
-
+    def _complete(self, client: "OpenAI", messages: list[Message]) -> str:
         try:
-            try:
-                response = send(response_format={"type": "json_object"})
-            except BadRequestError:
-                response = send()
-            content = response.choices[0].message.content
-        except APITimeoutError:
-            raise _Transient(f"no answer within {self.config.timeout:g} s") from None
-        except APIConnectionError as error:
-            raise self._unavailable(f"no connection ({error.__cause__ or error})") from error
-        except APIStatusError as error:
-            said = f"HTTP status {error.status_code}"
-            if error.status_code >= 500 or error.status_code in (408, 429):
-                raise _Transient(said) from None
-            raise self._unavailable(f"{said}: {' '.join(error.message.split())[:200]}") from error
-        except (OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
-            # A body that is not JSON, or JSON that is no chat completion.
-            raise _Transient(f"the reply is no chat completion ({type(error).__name__})") from None
-        if not isinstance(content, str):
-            raise _Transient("the reply holds no text")
-        return content
+            return complete(
+                client,
+                messages,
+                model=self.config.model,
+                timeout=self.config.timeout,
+                json_object=True,
+            )
+        except ChatFailed as error:
+            raise self._unavailable(str(error)) from error
 
     def _unavailable(self, fault: str) -> ParserUnavailable:
         where = f"language model {self.config.model} at {self.config.base_url}"
         return ParserUnavailable(f"{where}: {fault}; {_REMEDY}")
-
-
-class _Transient(Exception):
-    """A failure that a second attempt may not meet."""
 
 
 TEMPLATES = ("refine", "label")

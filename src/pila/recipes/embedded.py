@@ -65,7 +65,7 @@ def embedded_observe() -> TrainConfig:
     return TrainConfig(
         task="observe",
         world=WORLD,
-        optim=OptimConfig(lr=2e-3, steps=450, batch=8, warmup=20, clip=0.5, ema=0.99),
+        optim=OptimConfig(lr=2e-3, steps=900, batch=8, warmup=20, clip=0.5, ema=0.99),
     )
 
 
@@ -74,7 +74,7 @@ def embedded_recover() -> TrainConfig:
     return TrainConfig(
         task="recover",
         world=WORLD,
-        optim=OptimConfig(lr=2e-3, steps=300, batch=8, warmup=20, clip=0.5, ema=0.99),
+        optim=OptimConfig(lr=2e-3, steps=600, batch=8, warmup=20, clip=0.5, ema=0.99),
     )
 
 
@@ -84,7 +84,7 @@ def embedded_couple() -> TrainConfig:
         task="couple",
         world=WORLD,
         optim=OptimConfig(
-            lr=2e-3, steps=600, batch=8, warmup=20, clip=0.5, ema=0.99, final_lr=0.02
+            lr=2e-3, steps=1200, batch=8, warmup=20, clip=0.5, ema=0.99, final_lr=0.02
         ),
     )
 
@@ -103,7 +103,7 @@ def embedded() -> Stages:
     """All three stages in a row."""
     couple = embedded_couple()
     # The encoder was taught to see motion: it rests at first and then learns more slowly (App. B).
-    taught = replace(couple.couple, encoder_freeze=200, encoder_lr_scale=0.3, anchor_weight=ANCHOR)
+    taught = replace(couple.couple, encoder_freeze=400, encoder_lr_scale=0.3, anchor_weight=ANCHOR)
     return {
         "observe": embedded_observe(),
         "recover": embedded_recover(),

@@ -197,7 +197,7 @@ class CoupleConfig:
     families: tuple[Family, ...] = tuple(Family)
     """Families of relations that L_phys holds; ablations leave one out."""
     residual_form: str = "relative"
-    residual_warmup: int = 150
+    residual_warmup: int = 300
     condition_warmup: int = 50
     mask_warmup: int = 100
     encoder_freeze: int = 0

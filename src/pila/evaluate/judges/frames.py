@@ -1,0 +1,42 @@
+"""Which frames of a clip a judge sees."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from pila.errors import InputError
+from pila.video import read_video
+
+View = Literal[
+    "all", "first half", "last", "first and middle", "middle and last", "first, middle and last"
+]
+VIEWS: tuple[View, ...] = get_args(View)
+
+
+def sampled(path: Path, count: int) -> np.ndarray:
+    """Frames [count, h, w, 3] uint8, evenly spread over a clip with both ends; short clips repeat.
+
+    Indices are linspace(0, length - 1, count) rounded down, as the official judges take them.
+
+    Raises:
+        InputError: the count is below 1, or the file does not read as video.
+    """
+    if count < 1:
+        raise InputError(f"frames is {count}; sample at least 1")
+    frames = read_video(path)
+    return frames[np.linspace(0, len(frames) - 1, count).astype(int)]
+
+
+def viewed(frames: np.ndarray, view: View) -> np.ndarray:
+    """The frames [n, h, w, 3] of a view, in the order of time."""
+    middle = len(frames) // 2
+    chosen = {
+        "all": list(range(len(frames))),
+        "first half": list(range(max(1, middle))),
+        "last": [-1],
+        "first and middle": [0, middle],
+        "middle and last": [middle, -1],
+        "first, middle and last": [0, middle, -1],
+    }[view]
+    return frames[chosen]

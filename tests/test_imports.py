@@ -17,7 +17,8 @@ RANK = {
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
     **dict.fromkeys(
-        ("plan", "generate", "explain", "experiment", "evaluation", "score", "benchmark"), 5
+        ("plan", "generate", "explain", "experiment", "evaluation", "score", "benchmark", "doctor"),
+        5,
     ),
     **dict.fromkeys(("cli", "web"), 6),
 }

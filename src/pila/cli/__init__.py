@@ -29,6 +29,7 @@ Command = (
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
+    | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -76,7 +77,7 @@ def run(args: Sequence[str]) -> int:
         logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
     )
     try:
-        COMMANDS[type(command)](command)
+        return COMMANDS[type(command)](command) or 0
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -86,4 +87,3 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
-    return 0

@@ -315,7 +315,7 @@ def _data_maps(command: DataMaps) -> None:
     )
 
 
-COMMANDS: dict[type, Callable[[Any], None]] = {
+COMMANDS: dict[type, Callable[[Any], int | None]] = {
     DataWisa: _data_wisa,
     DataReplica: _data_replica,
     DataCache: _data_cache,

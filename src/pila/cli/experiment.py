@@ -176,7 +176,7 @@ def _experiment_score(command: ExperimentScore) -> None:
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
-COMMANDS: dict[type, Callable[[Any], None]] = {
+COMMANDS: dict[type, Callable[[Any], int | None]] = {
     ExperimentLaws: _experiment_laws,
     ExperimentMeasures: _experiment_measures,
     ExperimentBank: _experiment_bank,

@@ -1,4 +1,4 @@
-"""Commands without subcommands: generate, label, score, train, benchmark."""
+"""Commands without subcommands: generate, label, score, train, benchmark, doctor."""
 
 import json
 from collections.abc import Callable
@@ -52,6 +52,22 @@ class Train:
     """Print the whole configuration and train nothing."""
     json: bool = False
     """Print one JSON object instead of text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doctor:
+    """Say what is installed, on which devices it runs, what fits them, and what is wrong."""
+
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def _doctor(command: Doctor) -> int:
+    from pila.doctor import examine, text
+
+    found = examine()
+    print(json.dumps(found.to_dict()) if command.json else text(found))
+    return 1 if found.problems else 0
 
 
 def _generate(request: GenerateRequest) -> None:
@@ -153,11 +169,12 @@ def _benchmark(request: BenchmarkRequest) -> None:
     print(f"\nadded to {results['file']}")
 
 
-COMMANDS: dict[type, Callable[[Any], None]] = {
+COMMANDS: dict[type, Callable[[Any], int | None]] = {
+    Doctor: _doctor,
     GenerateRequest: _generate,
     Label: _label,
     ScoreRequest: _score,
     Train: _train,
     BenchmarkRequest: _benchmark,
 }
-"""What runs each command."""
+"""What runs each command; an exit code, or None for 0."""

@@ -113,7 +113,7 @@ def _world_measure(command: WorldMeasure) -> None:
         print(f"{name:<24}{value:.4f}")
 
 
-COMMANDS: dict[type, Callable[[Any], None]] = {
+COMMANDS: dict[type, Callable[[Any], int | None]] = {
     WorldMake: _world_make,
     WorldShow: _world_show,
     WorldMeasure: _world_measure,

@@ -203,10 +203,8 @@ def _fit(model: str, devices: list[Device]) -> str:
     if best.kind == "cpu":
         if weights < 1:
             return f"{size}: runs on this CPU in seconds"
-        fits = (
-            "fit the memory, and a clip takes hours" if weights < best.memory_gb else "do not fit"
-        )
-        return f"{size}: {fits}; use a GPU"
+        fits = "fit" if weights < best.memory_gb else "do not fit"
+        return f"{size}: {fits} this machine's memory, and a CPU is too slow; use a GPU"
     if weights < 0.8 * best.memory_gb:
         return f"{size}: fit {best.kind} whole"
     if part < 0.8 * best.memory_gb:

@@ -6,7 +6,7 @@ PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
 .PHONY: demo strip docs smoke test lint format types check clean
-.PHONY: embedded embedded-vae embedded-text embedded-generator embedded-couple embedded-controls
+.PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
 # The console script is the stamp: pip writes it last, so a broken install is tried again.
 $(PILA): pyproject.toml constraints.txt
@@ -50,7 +50,7 @@ RUNS ?= runs/embedded
 ASSETS := src/pila/assets
 COPY = mkdir -p $(dir $(2)) && rm -rf $(2) && cp -r $(1) $(2)
 
-embedded: embedded-couple embedded-controls  ## train everything in src/pila/assets, and the controls into runs/
+embedded: embedded-adapter embedded-controls  ## train everything in src/pila/assets, and the controls into runs/
 
 embedded-vae: $(PILA)
 	$(PILA) train embedded-vae --output $(RUNS)/vae
@@ -67,13 +67,15 @@ embedded-generator: embedded-vae embedded-text
 	$(call COPY,$(RUNS)/generator/model/scheduler,$(ASSETS)/embedded/scheduler)
 	cp $(RUNS)/generator/model/model_index.json $(RUNS)/generator/model/pila.json $(ASSETS)/embedded/
 
-embedded-couple: embedded-generator
-	$(PILA) train embedded-couple --output $(RUNS)/couple
-	$(call COPY,$(RUNS)/couple/adapter,$(ASSETS)/adapter)
+embedded-adapter: embedded-generator  ## all three stages
+	$(PILA) train embedded --output $(RUNS)/adapter
+	$(call COPY,$(RUNS)/adapter/adapter,$(ASSETS)/adapter)
 
 embedded-controls: embedded-generator  ## adapters to compare with; they stay in runs/
 	$(PILA) train embedded-couple-plain --output $(RUNS)/couple-plain
 	$(PILA) train embedded-couple-mix --output $(RUNS)/couple-mix
+	$(PILA) train embedded-prophy --output $(RUNS)/prophy
+	$(PILA) train embedded-lora --output $(RUNS)/lora
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .ruff_cache .hypothesis

@@ -61,6 +61,21 @@ def test_untrained_the_generator_is_as_it_was_bit_for_bit(transformer, dtype):
     assert branch.routing is not None, "it did run"
 
 
+def test_beside_a_transformer_in_half_precision_it_acts_as_in_full(transformer):
+    with torch.no_grad():
+        branch: Any = stirred(attach(transformer, **OPTIONS))
+        full = run(transformer)
+        with branch.disabled():
+            alone = run(transformer)
+        branch.detach()
+        half = transformer.to(torch.bfloat16)
+        branch.attach(half)
+        beside = run(half, **inputs(torch.bfloat16)).float()
+    assert next(branch.parameters()).dtype == torch.float32
+    change, error = (full - alone).norm(), (beside - full).norm()
+    assert error < 0.2 * change
+
+
 def test_stirred_it_acts_and_detached_it_does_not(transformer):
     with torch.no_grad():
         alone = run(transformer)

@@ -158,6 +158,20 @@ def test_two_steps_and_two_more_are_four(name, tmp_path):
     assert all(torch.equal(ends[0][k], ends[1][k]) for k in ends[0])
 
 
+@pytest.mark.parametrize("name", ["embedded-prophy", "embedded-lora"])
+def test_recomputing_blocks_changes_no_gradient(name):
+    gradients = []
+    for recompute in (False, True):
+        task: Any = build_task(config(name, recompute=recompute))
+        for out in getattr(task.module, "outs", []):
+            torch.nn.init.eye_(out.weight)
+        task.loss(draws())[0].backward()
+        gradients.append([p.grad for p in task.module.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 10
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_two_denoisers_are_refused(tmp_path):
     from diffusers import WanPipeline
 

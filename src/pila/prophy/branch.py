@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
+import torch
 from diffusers import WanTransformer3DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
@@ -133,7 +134,7 @@ class ProPhyBranch(SafetensorsModel):
         self.inverted = False
         """Route by the opposite of the routers' logits: expert inversion, a diagnostic."""
         self.routing: Routing | None = None
-        """Of the transformer's last forward pass."""
+        """Of the last forward pass in which it acted."""
         self.record: list[Routing] | None = None
         """Set to a list, it receives every forward pass's routing."""
         self._handles: list[Any] = []
@@ -227,9 +228,9 @@ class ProPhyBranch(SafetensorsModel):
 
     def _begin(self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the transformer: what its blocks do not see."""
-        self._forget()
-        if self.scale == 0:
+        if self.scale == 0:  # a pass before may still want its state, to compute blocks anew
             return
+        self._forget()
         latents = args[0] if args else kwargs["hidden_states"]
         text = args[2] if len(args) > 2 else kwargs["encoder_hidden_states"]
         t, h, w = (n // p for n, p in zip(latents.shape[2:], _patch(transformer), strict=True))
@@ -243,16 +244,20 @@ class ProPhyBranch(SafetensorsModel):
         """After the matching block: the physical block's output, added."""
         if self.scale == 0 or self._text is None:
             return output
-        dtype = next(self.blocks[index].parameters()).dtype
-        tokens = self._enter(given[0].to(dtype)) if index == 0 else self._inputs[index]
-        rest = (given[1].to(dtype), *given[2:])
         block: Any = self.blocks[index]
-        block.inverted = self.inverted
-        tokens = block(tokens, *rest)
-        self._inputs[index + 1] = tokens
-        if index == len(self.blocks) - 1:
-            self._leave(block)
-        added = self.outs[index](tokens)
+        dtype = self.outs[index].weight.dtype
+        # Weights that are trained stay in float32; beside a transformer in half precision they
+        # compute in its own. A CPU gains nothing by that.
+        half = output.dtype in (torch.bfloat16, torch.float16) and output.device.type != "cpu"
+        mixed = half and dtype == torch.float32
+        with torch.autocast(output.device.type, output.dtype if mixed else None, enabled=mixed):
+            tokens = self._enter(given[0].to(dtype)) if index == 0 else self._inputs[index]
+            block.inverted = self.inverted
+            tokens = block(tokens, given[1].to(dtype), *given[2:])
+            self._inputs[index + 1] = tokens
+            if index == len(self.blocks) - 1:
+                self._leave(block)
+            added = self.outs[index](tokens)
         return output + (self.scale * added).to(output.dtype)
 
     def _enter(self, tokens: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ def wan_prophy() -> TrainConfig:
     return TrainConfig(
         task="prophy",
         model=MODEL,
+        recompute=True,
         optim=OptimConfig(
             lr=1e-5,
             final_lr=1.0,

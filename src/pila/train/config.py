@@ -286,6 +286,9 @@ class TrainConfig:
     noise_draws: int | None = None
     """Noise and noise levels drawn for each clip of the coupling stage, whose predictions by the
     frozen generator are kept on disk and read in later epochs; None draws and predicts anew."""
+    recompute: bool = False
+    """Of a task inside the generator: keep no activations of its blocks, and compute them anew in
+    the backward pass. At Wan's size they would take some hundred GB."""
     start: str | None = None
     """Folder of the adapter that a stage goes on from; None begins with an untrained one."""
     seed: int = 0

@@ -161,6 +161,8 @@ def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Mo
     Raises:
         InputError: peft is not installed, or options that cannot be.
     """
+    if config.recompute:
+        transformer.enable_gradient_checkpointing()
     match config.task:
         case "prophy":
             return attach(transformer, **branch_options(config, len(transformer.blocks)))

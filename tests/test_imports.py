@@ -17,7 +17,7 @@ RANK = {
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
     **dict.fromkeys(("plan", "generate", "explain", "experiment"), 5),
-    **dict.fromkeys(("cli", "web"), 6),
+    **dict.fromkeys(("cli", "cli_experiment", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video", "workers"}}

@@ -256,7 +256,14 @@ def prepared(
         generator = str(large.place(experiment.model_recipe, 0))
     folder = find_model(generator)
     check_wan_repository(folder)
-    _own_world(folder, generator)
+    known = _own_world(folder, generator)["scenes"]
+    if experiment.scenes and not scenes:
+        scenes = _there(experiment.scenes, known)
+        if not scenes:
+            raise InputError(
+                f"{generator} knows none of {', '.join(experiment.scenes)}, which {name} takes; "
+                "use a model that was trained on one"
+            )
     protocol = laws.Protocol(
         model=generator,
         prompts=prompts or experiment.prompts,

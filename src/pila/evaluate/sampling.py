@@ -72,6 +72,8 @@ class Protocol:
     """Latent frames of the true clip that each clip begins with and goes on from."""
     scenes_only: tuple[str, ...] = ()
     """Some of the model's scenes; none named stands for all."""
+    out_of_range: bool = False
+    """Clips of phyworld's worlds with speeds and sizes that no model was trained on."""
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -122,6 +124,10 @@ class Protocol:
         settings = self.settings
         canvas = Canvas(size=settings["height"], num_frames=settings["num_frames"])
         chosen = self.seeds if seeds is None else seeds
+        if self.out_of_range:
+            from pila.evaluate.phyworld_clips import out_of_distribution
+
+            return [out_of_distribution(scene, s, canvas) for s in chosen]
         return [simulate(scene, s, canvas=canvas, held_out=True) for s in chosen]
 
 
@@ -324,6 +330,7 @@ def protocol_key(protocol: Protocol) -> list[Any]:
         settings,
         [weights_hash(model / part) for part in parts],
         protocol.given_frames,
+        protocol.out_of_range,
         protocol.device.partition(":")[0],
     ]
 

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from tests.evaluate.experiments.conftest import SEEDS, written
+from tests.evaluate.conftest import SEEDS, written
 
 from pila.evaluate.clips import CONTROLS, TRUE
 from pila.evaluate.experiments import EXPERIMENTS

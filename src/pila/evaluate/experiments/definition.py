@@ -56,6 +56,8 @@ class Experiment:
     """The generator, trained by this recipe, where it is not the embedded one."""
     given_frames: int = 0
     """Latent frames of the true clip that each clip goes on from."""
+    scenes: tuple[str, ...] = ()
+    """Only these of the model's scenes; none named stands for all."""
     prompts: int = 264
     noise_seeds: int = 1
     clips: int = 8

@@ -39,6 +39,7 @@ PHYWORLD = Experiment(
     paper="phyworld's definitions",
     arms=(FROZEN, PLAIN, PILA),
     measures=("phyworld",),
+    scenes=("gliding_puck", "thrown_ball", "ball_collision"),
     against=("frozen",),
     given_frames=2,
 )

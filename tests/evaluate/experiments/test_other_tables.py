@@ -1,6 +1,7 @@
 """Preference, phyworld, Physics-IQ, router, maps and calibration end to end on tiny models."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.evaluate.conftest import SEEDS, written
@@ -8,7 +9,8 @@ from tests.evaluate.conftest import SEEDS, written
 from pila.errors import InputError
 from pila.evaluate.clips import CONTROLS, TRUE
 from pila.evaluate.phyworld import WORLDS
-from pila.experiment import run_table
+from pila.evaluate.experiments import EXPERIMENTS
+from pila.experiment import run_every_table, run_table
 from pila.physics.layout import Category, Slot
 
 
@@ -116,3 +118,20 @@ def test_expert_maps(small):
 def test_expert_maps_take_two_clips(small):
     with pytest.raises(InputError, match="clips is 1; chance takes at least 2"):
         run_table("expert-maps", **small | {"clips": 1})
+
+
+@pytest.mark.slow
+def test_all_writes_every_table(small):
+    pytest.importorskip("pila.prophy.active")
+    options = small | {"model": None, "seeds": (0,), "prompts": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pila.backbones.embedded.EMBEDDED_MODEL", Path(small["model"]))
+        found = run_every_table(**options)
+    assert list(found) == list(EXPERIMENTS)
+    for name, (results, text) in found.items():
+        folder = small["output"] / name
+        assert written(folder)["experiment"] == name
+        assert results["rows"]
+        assert text.startswith("# ")
+        assert (folder / "results.csv").exists()
+        assert list(folder.glob("*.png")), name

@@ -64,9 +64,9 @@ def repository(folder: Path, **denoisers: Any) -> Path:
     return folder
 
 
-def adapter(seed: int, **options) -> PilaAdapter:
+def adapter(seed: int, **options: Any) -> PilaAdapter:
     torch.manual_seed(seed)
-    made = PilaAdapter(
+    made: Any = PilaAdapter(
         latent_channels=16,
         text_dim=TEXT_WIDTH,
         hidden_width=8,
@@ -123,9 +123,10 @@ def lora(transformer: WanTransformer3DModel, place: Path, seed: int) -> None:
     from peft.utils import get_peft_model_state_dict
 
     torch.manual_seed(seed)
-    own = WanTransformer3DModel.from_config(transformer.config)
+    own: Any = WanTransformer3DModel.from_config(transformer.config)
     own.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q"], init_lora_weights=False))
-    WanPipeline.save_lora_weights(place, transformer_lora_layers=get_peft_model_state_dict(own))
+    state: Any = get_peft_model_state_dict(own)
+    WanPipeline.save_lora_weights(place, transformer_lora_layers=state)
 
 
 @pytest.fixture

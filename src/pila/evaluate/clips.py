@@ -134,8 +134,8 @@ def _clips_of(job: Job) -> Rows:
     if job.method.name != TRUE:
         frames, latents = sampled(protocol, job.method, truths, job.noise)
         return [
-            _row(job.scene, truth, *shown, protocol)
-            for *shown, truth in zip(frames, latents, truths, strict=True)
+            _row(job.scene, truth, shown, latent, protocol)
+            for shown, latent, truth in zip(frames, latents, truths, strict=True)
         ]
     vae = pipeline(protocol.model, None, protocol.device).vae
     rows = []

@@ -47,7 +47,7 @@ def components(frames: np.ndarray, true_frames: np.ndarray) -> dict[str, float]:
     lower, upper = np.minimum(*over_time).sum(), np.maximum(*over_time).sum()
     return {
         "st": float(np.mean([iou(a, b) for a, b in zip(one, other, strict=True)])),
-        "s": iou(one.any(0), other.any(0)),
+        "s": iou(*(np.asarray(mask.any(0)) for mask in (one, other))),
         "ws": float(lower / upper) if upper > 0 else 1.0,
         "mse": float(np.square((frames.astype(np.float32) - true_frames) / 255).mean()),
     }

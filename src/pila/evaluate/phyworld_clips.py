@@ -4,7 +4,8 @@ phyworld's ranges out of distribution (tenths of the view's side, times seconds)
 or [4.5, 6], radius in [0.3, 0.6] or [1.5, 2]. The simulated world's own are 0.9 to 3.4 and 0.7 to
 1.4. A caption has no words for these, so that its nearest ones stand there and the clip's first
 frames must be given (`Protocol.given_frames`), as phyworld gives three. The thrown ball keeps the
-world's gravity and upward speeds; the puck is drawn as a plain disc.
+world's gravity and upward speeds; the puck is drawn as a plain disc. In collisions fast discs are
+small, as large ones would leave the view when they meet, and the slowest have 0.3.
 """
 
 from functools import partial
@@ -41,6 +42,9 @@ def out_of_distribution(scene: str, seed: int, canvas: Canvas) -> Clip:
     draw = np.random.default_rng([31, list(WORLDS).index(scene), seed])
     slow, small = draw.integers(2, size=2) == 0
     speed = float(draw.uniform(*SPEEDS[0 if slow else 1]))
+    if scene == "ball_collision":
+        # Two large fast discs leave the view as soon as they meet, and the slowest never meet.
+        small, speed = small or not slow, max(speed, 0.3)
     words = {gap: choose(draw, options) for gap, options in SCENES[scene].words.items()}
     words["speed"] = "slowly" if slow else "fast"
     words["size"] = SCENES[scene].words["size"][0 if small else 1]
@@ -74,7 +78,12 @@ def out_of_distribution(scene: str, seed: int, canvas: Canvas) -> Clip:
         frames=to_uint8(image),
         caption=write_caption(SCENES[scene].templates, words, draw, held_out=True),
         categories=SCENES[scene].categories,
-        parameters={"seed": seed, "speed": speed, "radii": radii[: len(paths)].tolist(), **words},
+        parameters={
+            "seed": seed,
+            "speed_value": speed,
+            "radii": radii[: len(paths)].tolist(),
+            **words,
+        },
         violation=None,
         metres=EXTENT,
         frame_rate=canvas.frame_rate,
@@ -87,14 +96,14 @@ def _flight(
 ) -> np.ndarray:
     """Positions [t, 2] of one disc to the right; what is too fast for the view leaves it."""
     margin = radius + 0.2
-    x0 = max(margin, EXTENT / 2 - speed * t[-1] / 2)
+    angle = np.radians({"upwards": 38.0, "downwards": -38.0}.get(tilt, 0.0))
+    v = speed * np.array([np.cos(angle), np.sin(angle)])
+    x0, y0 = np.clip(EXTENT / 2 - v * t[-1] / 2, margin, EXTENT - margin)
     if scene == "thrown_ball":
         rise = draw.uniform(*RISES) * t - GRAVITY * t**2 / 2
         y = EXTENT / 2 - (rise.min() + rise.max()) / 2 + rise
-        return np.stack([x0 + speed * t, y], 1)
-    angle = np.radians({"upwards": 38.0, "downwards": -38.0}.get(tilt, 0.0))
-    y = EXTENT / 2 + np.sin(angle) * speed * (t - t[-1] / 2)
-    return np.stack([x0 + np.cos(angle) * speed * t, y], 1)
+        return np.stack([x0 + v[0] * t, y], 1)
+    return np.stack([x0 + v[0] * t, y0 + v[1] * t], 1)
 
 
 def _collision(
@@ -103,12 +112,11 @@ def _collision(
     """Positions of both discs, the first coming from the left; elastic, mass goes with the area."""
     r1, r2 = radii
     m1, m2 = r1**2, r2**2
-    # A resting target; the slowest approach still meets it.
-    speed = max(speed, 0.3)
-    contact = draw.uniform(0.35, 0.45) * t[-1]
-    # A fast ball comes from the rim, where it must be in full view at first.
-    contact = min(contact, (EXTENT - 2 * r1 - 2 * r2 - 0.4) / speed)
-    x_contact = max(r1 + 0.2 + speed * contact, EXTENT / 2 - r1)
+    # At most half of the room is for the approach: what follows must be in full view, too.
+    room = EXTENT - 2 * r1 - 2 * r2 - 0.4
+    contact = min(draw.uniform(0.35, 0.45) * t[-1], room / 2 / speed)
+    spare = max(room - 2 * speed * contact, 0.0)
+    x_contact = r1 + 0.2 + speed * contact + spare / 2
     after = np.clip(t - contact, 0, None)
     w1, w2 = (m1 - m2) / (m1 + m2) * speed, 2 * m1 / (m1 + m2) * speed
     x1 = x_contact + speed * np.clip(t - contact, None, 0) + w1 * after

@@ -8,8 +8,8 @@ from tests.evaluate.conftest import SEEDS, written
 
 from pila.errors import InputError
 from pila.evaluate.clips import CONTROLS, TRUE
-from pila.evaluate.phyworld import WORLDS
 from pila.evaluate.experiments import EXPERIMENTS
+from pila.evaluate.phyworld import WORLDS
 from pila.experiment import run_every_table, run_table
 from pila.physics.layout import Category, Slot
 

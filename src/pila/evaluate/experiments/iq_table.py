@@ -108,8 +108,8 @@ def _compared(
         both = [prompt for prompt in two if prompt in one]
         if len(both) > 1:
             sign = 1 if measure in ("st", "s", "ws", "iou") else -1
-            values = [np.array([of[p] for p in both]) * sign for of in (one, two)]
-            d = paired_difference(*values)
+            values, held = (np.array([of[p] for p in both]) * sign for of in (one, two))
+            d = paired_difference(values, held)
             found.append((measure, [d.value, d.low, d.high, d.p]))
     return found
 

@@ -50,7 +50,8 @@ def comparisons(
                 continue
 
             def better(some: Sequence[str], one: str = name, two: str = other) -> list[float]:
-                d = paired_difference(*(laws.errors_of(clips, m, some) for m in (two, one)))
+                held, mine = (laws.errors_of(clips, m, some) for m in (two, one))
+                d = paired_difference(held, mine)
                 return [d.value, d.low, d.high, d.p]
 
             found.append(

@@ -85,7 +85,7 @@ def _row(name: str, clips: Sequence[Mapping[str, Any]], worlds: Sequence[str]) -
             for error in errors:
                 values = np.array(list(by_prompt(clips, within, world, error).values()))
                 by_seed = [
-                    np.mean(some)
+                    float(np.mean(some))
                     for seed in seeds
                     if (
                         some := list(

@@ -63,11 +63,9 @@ def facts(methods: Sequence[Method], protocol: Protocol) -> dict[str, Any]:
             "scenes": list(protocol.scenes),
         },
         "weights": {
-            m.name if m.training_seed is None else f"{m.name}-{m.training_seed}": weights_of(
-                m.adapter
-            )
+            m.name if m.training_seed is None else f"{m.name}-{m.training_seed}": weights_of(place)
             for m in methods
-            if m.adapter
+            if (place := m.adapter or m.scorer) is not None
         },
     }
 

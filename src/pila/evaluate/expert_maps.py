@@ -160,7 +160,7 @@ def _hold(job: Job) -> Rows:
     device = pipe.vae.device
     truths = [active_maps(clip) for clip in _clips(job)]
     rows: Rows = []
-    seen = pairs(protocol, job.scene, job.seeds, pipe.vae)
+    seen = pairs(protocol, job.scene, job.seeds, pipe.vae, twins=False)
     tokens = protocol.settings["max_sequence_length"]
     for level in LEVELS:
         sigma = torch.tensor([EVERY[level]], device=device)

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,9 @@ LEVELS = tuple((i + 0.5) / 10 for i in range(10))
 TRUE = measures.TRUE
 
 
-def pairs(protocol: Protocol, scene: str, seeds: tuple[int, ...], vae: Any) -> list[dict[str, Any]]:
+def pairs(
+    protocol: Protocol, scene: str, seeds: Sequence[int], vae: Any, *, twins: bool = True
+) -> list[dict[str, Any]]:
     """Of each seed the true clip, each violation and each control, as latents by kind.
 
     Args:
@@ -32,6 +33,7 @@ def pairs(protocol: Protocol, scene: str, seeds: tuple[int, ...], vae: Any) -> l
         scene: a name in `SCENES`.
         seeds: of the clips.
         vae: the model's, loaded; it is used where nothing is kept.
+        twins: violations and controls, too; otherwise true clips alone.
 
     Returns:
         {"seed", "caption", "latents": {kind: [c, t, h, w] float32}} for each seed.
@@ -40,15 +42,17 @@ def pairs(protocol: Protocol, scene: str, seeds: tuple[int, ...], vae: Any) -> l
     canvas = Canvas(size=settings["height"], num_frames=settings["num_frames"])
     found = []
     for seed in seeds:
-        path = _path(protocol, scene, seed)
         clip = simulate(scene, seed, canvas=canvas, held_out=True)
-        if not path.exists():
-            kinds = dict(_kinds(scene, seed, clip.frames, canvas))
-            latents = {kind: encoded(vae, f)[0].half().numpy() for kind, f in kinds.items()}
-            with written_whole(path) as part, part.open("wb") as file:
-                np.savez(file, **latents)
-        with np.load(path) as kept:
-            latents = {kind: kept[kind].astype(np.float32) for kind in kept.files}
+        latents = _kept(protocol, scene, seed, vae, TRUE, lambda c=clip: {TRUE: c.frames})
+        if twins:
+            latents |= _kept(
+                protocol,
+                scene,
+                seed,
+                vae,
+                "twins",
+                lambda s=seed, c=clip: dict(_twins(scene, s, c.frames, canvas)),
+            )
         found.append({"seed": seed, "caption": clip.caption, "latents": latents})
     return found
 
@@ -66,10 +70,9 @@ def noise(shape: tuple[int, ...], seed: int, level: int) -> Any:
     return torch.randn(shape, generator=generator)
 
 
-def _kinds(
+def _twins(
     scene: str, seed: int, frames: np.ndarray, canvas: Canvas
 ) -> Iterator[tuple[str, np.ndarray]]:
-    yield TRUE, frames
     controls = measures.controls(frames)
     for kind in kinds_of(scene):
         if kind in SCENES[scene].violations:
@@ -78,18 +81,32 @@ def _kinds(
             yield kind, controls[kind]
 
 
-def _path(protocol: Protocol, scene: str, seed: int) -> Path:
+def _kept(
+    protocol: Protocol,
+    scene: str,
+    seed: int,
+    vae: Any,
+    group: str,
+    make: Callable[[], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """Latents by kind, from disk where they are kept; else of the frames that `make` gives."""
     settings = protocol.settings
     key = [
-        1,
+        2,
         weights_hash(find_model(protocol.model) / "vae"),
         scene,
         measures.source_of(scene),
         seed,
+        group,
         settings["height"],
         settings["num_frames"],
     ]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
-    folder = cache_root() / "pairs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.npz"
+    path = cache_root() / "pairs" / f"{name}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        latents = {kind: encoded(vae, f)[0].half().numpy() for kind, f in make().items()}
+        with written_whole(path) as part, part.open("wb") as file:
+            np.savez(file, **latents)
+    with np.load(path) as kept:
+        return {kind: kept[kind].astype(np.float32) for kind in kept.files}

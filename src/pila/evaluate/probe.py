@@ -133,7 +133,7 @@ def _probe(job: Job) -> Rows:
     pila = type(pipe.adapter).__name__ == "PilaAdapter"
     rows: Rows = []
     with torch.no_grad():
-        for pair in pairs(protocol, job.scene, job.seeds, pipe.vae):
+        for pair in pairs(protocol, job.scene, job.seeds, pipe.vae, twins=False):
             n = len(LEVELS)
             tokens = protocol.settings["max_sequence_length"]
             text = text_of(pipe, [pair["caption"]], tokens).expand(n, -1, -1)

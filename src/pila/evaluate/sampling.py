@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +329,7 @@ def protocol_key(protocol: Protocol) -> list[Any]:
     ]
     return [
         settings,
-        [weights_hash(model / part) for part in parts],
+        [_hash_of(model / part) for part in parts],
         protocol.given_frames,
         protocol.out_of_range,
         protocol.device.partition(":")[0],
@@ -338,9 +339,21 @@ def protocol_key(protocol: Protocol) -> list[Any]:
 def weights_of(place: str | None) -> str | list[str] | None:
     """Hash of what a method puts on the generator, or of each of several."""
     if is_generator(place):
-        return weights_hash(Path(str(place)) / "transformer")
-    found = [weights_hash(a.folder) for a in find_attachments(place)]
+        return _hash_of(Path(str(place)) / "transformer")
+    found = [_hash_of(a.folder) for a in find_attachments(place)]
     return found if len(found) > 1 else found[0] if found else None
+
+
+def _hash_of(folder: Path) -> str:
+    """`weights_hash`, computed once while the files stay as they are: jobs are many."""
+    files = sorted(folder.glob("*.safetensors"))
+    stats = tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+    return _hashed(folder, stats)
+
+
+@cache
+def _hashed(folder: Path, stats: tuple[tuple[str, int, int], ...]) -> str:
+    return weights_hash(folder)
 
 
 def is_generator(place: str | None) -> bool:

@@ -164,7 +164,7 @@ _Subcommand: Any = Union[tuple(_Subcommands)]  # noqa: UP007
 class Experiment:
     """Run a benchmark on the simulated world."""
 
-    command: Annotated[_Subcommand, arg(name="")]
+    command: Annotated[_Subcommand, arg(name="")]  # pyright: ignore[reportInvalidTypeForm]
 
 
 def _laws(command: ExperimentLaws) -> None:

@@ -81,7 +81,7 @@ def adapter(seed: int, **options: Any) -> PilaAdapter:
 
 def plain(seed: int) -> PlainAdapter:
     torch.manual_seed(seed)
-    made = PlainAdapter(latent_channels=16, text_dim=TEXT_WIDTH, hidden_width=8, num_blocks=2)
+    made: Any = PlainAdapter(latent_channels=16, text_dim=TEXT_WIDTH, hidden_width=8, num_blocks=2)
     torch.nn.init.normal_(made.out.weight, std=0.2)
     return made
 
@@ -98,7 +98,7 @@ def runs(tmp_path_factory, world_folder) -> Path:
             place.parent.mkdir()
             if recipe == "embedded-prophy":
                 torch.manual_seed(seed)
-                branch = ProPhyBranch.beside(
+                branch: Any = ProPhyBranch.beside(
                     transformer, num_semantic=2, num_refinement=2, expert_rank=2, router_width=8
                 )
                 torch.nn.init.normal_(branch.outs[0].weight, std=0.1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pila.errors import InputError
 from pila.evaluate.measures import controls
-from pila.evaluate.physics_iq import action_masks, components, iou, score
+from pila.evaluate.physics_iq import action_masks, acts, components, iou, score
 from pila.world import Canvas, simulate
 
 TAKES = {"st": 0.8, "s": 0.9, "ws": 0.7, "mse": 0.01}
@@ -40,6 +40,13 @@ def test_the_background_takes_three_tenths_of_each_frame():
     frames = np.full((12, 32, 32, 3), 50, np.uint8)
     frames[1:] = 150
     assert action_masks(frames).all((1, 2)).tolist() == [False] + [True] * 6 + [False] * 5
+
+
+def test_a_true_clip_of_slow_change_has_no_action():
+    assert acts(box(range(0, 36, 4)))
+    assert not acts(box([10] * 9))
+    slow = np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((9, 32, 32, 3), np.uint8)
+    assert not acts(slow)
 
 
 def test_specks_under_five_pixels_are_opened_away():

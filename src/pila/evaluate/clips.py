@@ -31,7 +31,7 @@ from pila.world import Clip, measure
 
 BATCH = 6
 """Clips of one job, made together."""
-ROWS = 3
+ROWS = 4
 """Version of what a clip's row holds; files of another version are not read."""
 TRUE, FROZEN = "true-through-vae", "frozen"
 CONTROLS = measures.CONTROLS
@@ -161,6 +161,7 @@ def _row(
         "found": float(min(laws.values()) < 1.0),
         "adherence": quality.adherence(laws, looks["colours"]),
         "iq": physics_iq.components(frames, truth.frames),
+        "acts": physics_iq.acts(truth.frames),
         "pisa": pisa.errors(frames, truth.frames),
         "features": [round(value, 5) for value in quality.features(latents)],
     }

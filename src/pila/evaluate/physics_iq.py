@@ -15,6 +15,7 @@ opened and then closed by 5 x 5. The first frame's mask is empty.
 with _v between two real takes. The simulated world repeats a take exactly, so that what stands
 here for the second take is the true clip through the VAE: 100 is what a generator with this VAE can
 show. Prompts leave places open to a few percent; clips that continue given frames are matched.
+Physics-IQ films action; prompts whose true clip has none (`acts`) say nothing and are left out.
 """
 
 from collections.abc import Mapping
@@ -51,6 +52,11 @@ def components(frames: np.ndarray, true_frames: np.ndarray) -> dict[str, float]:
         "ws": float(lower / upper) if upper > 0 else 1.0,
         "mse": float(np.square((frames.astype(np.float32) - true_frames) / 255).mean()),
     }
+
+
+def acts(true_frames: np.ndarray) -> bool:
+    """Whether a true clip has any action for masks to show; of slow change they show nothing."""
+    return bool(action_masks(true_frames).any())
 
 
 def score(found: Mapping[str, float], takes: Mapping[str, float]) -> float:

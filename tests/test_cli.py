@@ -13,6 +13,7 @@ import torch
 from tests.backbones import tiny
 
 from pila.cli import run
+from pila.evaluate.experiments import EXPERIMENTS
 from pila.video import write_video
 
 PROMPT = "a red ball falls"
@@ -44,7 +45,15 @@ PROMPT = "a red ball falls"
         ),
         (["data", "replica"], "--clips --seed --size --archives"),
         (["train"], "--output --max-steps --checkpoint-every --seed --dry-run --json"),
-        (["experiment"], "laws measures"),
+        (["experiment"], f"laws measures bank all {' '.join(EXPERIMENTS)}"),
+        *(
+            (
+                ["experiment", name],
+                "--output --runs --train --seeds --only --model --prompts --noise-seeds --clips "
+                "--scenes --steps --guidance-scale --device --processes --json",
+            )
+            for name in ("main", "step-window", "all")
+        ),
         (
             ["experiment", "laws"],
             "--output --model --adapters --prompts --noise-seeds --steps --guidance-scale "
@@ -446,3 +455,59 @@ def test_experiment_laws_hands_everything_on(
         model=str(wan_folder), prompts=6, noise_seeds=2, steps=2, guidance_scale=1.0
     )
     assert asked["processes"] == 1
+
+
+def test_experiment_tables_refuse(tmp_path, wan_folder, capsys):
+    place = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "out")]
+    for options, message in (
+        (["main"], "pila train embedded --seed 2 --output"),
+        (["main", "--only", "nobody"], "only has nobody"),
+        (["transfer"], "pila train embedded-large --seed 0"),
+        (["top-k", "--model", "nowhere"], "nowhere"),
+        (["gate", "--seeds", "0", "0"], "each once"),
+        (["all", "--only", "pila"], "one experiment at a time"),
+        (["all"], "trainings are missing"),
+        (["lambda", "--model", str(wan_folder), "--prompts", "2"], "prompts is 2"),
+    ):
+        assert run(["experiment", *options, *place]) == 2
+        printed = capsys.readouterr()
+        assert message in printed.err
+        assert printed.err.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):
+    from pila import experiment
+
+    asked = {}
+
+    def take(name, **options):
+        asked.update(options, name=name)
+        return {"rows": []}, "a page\n"
+
+    monkeypatch.setattr(experiment, "run_table", take)
+    args = ["experiment", "top-k", "--output", str(tmp_path), "--runs", "r", "--train", "--seeds"]
+    args += ["3", "4", "--only", "k-0", "--model", "m", "--prompts", "6", "--noise-seeds", "2"]
+    args += ["--clips", "5", "--scenes", "mirror", "--steps", "7", "--guidance-scale", "1"]
+    args += ["--device", "cuda:1", "--processes", "9"]
+    assert run(args) == 0
+    assert capsys.readouterr().out == "a page\n"
+    assert asked == {
+        "name": "top-k",
+        "output": tmp_path,
+        "runs": Path("r"),
+        "train": True,
+        "seeds": (3, 4),
+        "only": ("k-0",),
+        "model": "m",
+        "prompts": 6,
+        "noise_seeds": 2,
+        "clips": 5,
+        "scenes": ("mirror",),
+        "steps": 7,
+        "guidance_scale": 1.0,
+        "device": "cuda:1",
+        "processes": 9,
+    }
+    assert run([*args, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"experiment": "top-k", "rows": []}

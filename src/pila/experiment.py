@@ -3,14 +3,20 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pila.backbones.attachments import check_attachments
-from pila.backbones.embedded import find_attachments, find_model
+from pila.backbones.embedded import find_attachments, find_device, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
-from pila.evaluate import bank, calibration, laws, measures
+from pila.evaluate import bank, laws, measures, score_worth
+from pila.evaluate.experiments import EXPERIMENTS
+from pila.evaluate.experiments.definition import Measure
+from pila.evaluate.experiments.runs import Runs, chosen_arms
+from pila.evaluate.experiments.setting import Setting
 from pila.plan import check_sampling, check_writable
 from pila.provenance import weights_hash
 from pila.world.registry import SCENES
@@ -18,6 +24,18 @@ from pila.world.scene import SIZE
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _TAKEN = (laws.TRUE, laws.FROZEN)
+_RUNNERS: dict[Measure, str] = {
+    "laws": "law_table",
+    "preference": "preference_table",
+    "phyworld": "phyworld_table",
+    "physics-iq": "iq_table",
+    "probe": "probe_table",
+    "maps": "map_table",
+    "bank": "bank_table",
+}
+"""The module in `pila.evaluate.experiments` that makes each kind of table."""
+Table = tuple[dict[str, Any], str]
+"""Results as `results.json` has them, and the page that people read."""
 
 
 def run_laws(
@@ -148,7 +166,7 @@ def run_score(
     clips: int = 20,
     processes: int = 2,
 ) -> dict[str, Any]:
-    """What the plausibility score is worth; see `pila.evaluate.calibration.run`.
+    """What the plausibility score is worth; see `pila.evaluate.score_worth.run`.
 
     Args:
         output: folder for `score.json` and `score.md`.
@@ -169,7 +187,7 @@ def run_score(
     if kind != "PilaAdapter":
         raise InputError(f"adapter is {adapter}, a {kind}; only a PilaAdapter has a bank")
     check_writable(output)
-    return calibration.run(
+    return score_worth.run(
         output,
         model=model,
         adapter=adapter,
@@ -178,6 +196,155 @@ def run_score(
         size=own["height"],
         processes=processes,
     )
+
+
+def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table:
+    """Run one experiment of the registry: train if asked to, generate, measure, write.
+
+    What was made before under the same settings and weights is kept; the same call goes on.
+
+    Args:
+        name: in `pila.evaluate.experiments.EXPERIMENTS`.
+        output: folder for results; `experiments/NAME` by default.
+        options: see `prepared`.
+
+    Raises:
+        InputError: a value that cannot be used, or a training that is missing; nothing is made
+            then.
+    """
+    setting = prepared(name, output=output or Path("experiments") / name, **options)
+    return _run(setting)
+
+
+def run_every_table(*, output: Path | None = None, **options: Any) -> dict[str, Table]:
+    """Run every experiment of the registry, into folders of their names below `output`.
+
+    Whatever one of them lacks is said before the first begins.
+
+    Raises:
+        InputError: as `run_table`.
+    """
+    if options.get("only"):
+        raise InputError(f"only is {options['only']}; rows are chosen of one experiment at a time")
+    base = output or Path("experiments")
+    settings = [prepared(name, output=base / name, **options) for name in EXPERIMENTS]
+    return {setting.experiment.name: _run(setting) for setting in settings}
+
+
+def prepared(
+    name: str,
+    *,
+    output: Path,
+    runs: Path = Path("runs"),
+    train: bool = False,
+    seeds: Sequence[int] = (0, 1, 2),
+    only: Sequence[str] = (),
+    model: str | None = None,
+    prompts: int | None = None,
+    noise_seeds: int | None = None,
+    clips: int | None = None,
+    scenes: Sequence[str] = (),
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    device: str = "cpu",
+    processes: int = 2,
+) -> Setting:
+    """An experiment with everything that it needs, checked.
+
+    Args:
+        name: in the registry.
+        output: folder for results.
+        runs: where finished trainings lie.
+        train: train what is missing there first.
+        seeds: training seeds.
+        only: only these rows.
+        model: the generator instead of the experiment's own.
+        prompts: held-out prompts; None takes the experiment's own number, as the next two do.
+        noise_seeds: clips of each prompt.
+        clips: true clips of each scene that probes look at.
+        scenes: only these of the model's; none named stands for all.
+        steps: denoising steps; None takes the model's own.
+        guidance_scale: None takes the model's own.
+        device: where generators run.
+        processes: jobs at once.
+
+    Raises:
+        InputError: naming the value, or each training that is missing and what trains it.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f"experiment is {name!r}; choose from {', '.join(EXPERIMENTS)}")
+    experiment = EXPERIMENTS[name]
+    for option, value in (("processes", processes), ("clips", clips)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} is {value}; use at least 1")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"seeds is {tuple(seeds)}; name training seeds of 0 or more, each once")
+    check_sampling(steps=steps, guidance_scale=guidance_scale)
+    arms = chosen_arms(experiment, only)
+    experiment = replace(
+        experiment, arms=arms, against=_there(experiment.against, [a.name for a in arms])
+    )
+    check_writable(output)
+    place = str(find_device(device))
+    own = Runs(folder=runs, model=None if experiment.model_recipe else model)
+    generator = model or "embedded"
+    if experiment.model_recipe is not None and model is None:
+        large = Runs(folder=runs)
+        if train:
+            large.train([experiment.model_recipe], [0])
+        large.require([experiment.model_recipe], [0])
+        generator = str(large.place(experiment.model_recipe, 0))
+    folder = find_model(generator)
+    check_wan_repository(folder)
+    known = _own_world(folder, generator)["scenes"]
+    if experiment.scenes and not scenes:
+        scenes = _there(experiment.scenes, known)
+        if not scenes:
+            raise InputError(
+                f"{generator} knows none of {', '.join(experiment.scenes)}, which {name} takes; "
+                "use a model that was trained on one"
+            )
+    protocol = laws.Protocol(
+        model=generator,
+        prompts=prompts or experiment.prompts,
+        noise_seeds=noise_seeds or experiment.noise_seeds,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        given_frames=experiment.given_frames,
+        scenes_only=tuple(scenes),
+        device=place,
+    )
+    if train:
+        own.train(experiment.recipes, seeds)
+    own.require(experiment.recipes, seeds)
+    count = protocol.settings["steps"]
+    methods = {arm.name: tuple(own.methods(arm, seeds, steps=count)) for arm in arms}
+    for method in (m for many in methods.values() for m in many):
+        if method.adapter is not None:
+            _check_place(method.adapter, folder)
+    return Setting(
+        experiment=experiment,
+        arms=methods,
+        protocol=protocol,
+        seeds=tuple(seeds),
+        clips=clips or experiment.clips,
+        out=output,
+        processes=processes,
+    )
+
+
+def _there(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name in among)
+
+
+def _run(setting: Setting) -> Table:
+    """The experiment's measures in turn; the first gives `results.json`."""
+    tables = []
+    for measure in setting.experiment.measures:
+        module = import_module(f"pila.evaluate.experiments.{_RUNNERS[measure]}")
+        results = module.run(setting)
+        tables.append((results, module.markdown(results)))
+    return tables[0][0], "\n".join(text for _, text in tables)
 
 
 def _own_world(folder: Path, model: str) -> dict[str, Any]:
@@ -202,7 +369,6 @@ def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:
             does not fit.
     """
     methods: dict[str, laws.Method] = {}
-    transformer = check_model_folder(model / "transformer")
     for pair in adapters:
         name, equals, place = pair.partition("=")
         if not (equals and place and _NAME.fullmatch(name)):
@@ -213,15 +379,21 @@ def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:
         if name in methods or name in _TAKEN:
             owner = "another adapter" if name in methods else "a method that is always there"
             raise InputError(f"adapters has {pair!r}, but {name} is {owner}; choose another name")
-        if laws.is_generator(place):
-            _check_alike(Path(place), model)
-        else:
-            found = find_attachments(place)
-            if not found:
-                raise InputError(f"adapters has {pair!r}; the frozen generator is always compared")
-            check_attachments(found, {"transformer": transformer})
+        if not _check_place(place, model):
+            raise InputError(f"adapters has {pair!r}; the frozen generator is always compared")
         methods[name] = laws.Method(name=name, adapter=place)
     return list(methods.values())
+
+
+def _check_place(place: str, model: Path) -> bool:
+    """Refuse what does not fit a model; whether there is anything at all to put on it."""
+    if laws.is_generator(place):
+        _check_alike(Path(place), model)
+        return True
+    found = find_attachments(place)
+    parts = [p for p in ("transformer", "transformer_2") if (model / p / "config.json").is_file()]
+    check_attachments(found, {part: check_model_folder(model / part) for part in parts})
+    return bool(found)
 
 
 def _check_alike(generator: Path, model: Path) -> None:

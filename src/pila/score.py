@@ -132,8 +132,8 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     from pila.backbones.embedded import find_adapter, find_device, find_model
     from pila.backbones.repository import read_json
     from pila.data.records import ClipError, View
-    from pila.evaluate.calibration import read_calibration
     from pila.evaluate.plausibility import load_scorer
+    from pila.evaluate.score_worth import read_calibration
     from pila.plan import WAN_SAMPLING
     from pila.provenance import weights_hash
 

@@ -2,11 +2,11 @@
 
 import os
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, get_context, parent_process
 from threading import Thread
 
 
-def workers(count: int, *, with_torch: bool = False) -> ProcessPoolExecutor:
+def workers(count: int, *, with_torch: bool = False, fresh: bool = False) -> ProcessPoolExecutor:
     """A pool of that many processes, each of one thread.
 
     The standard pool leaves its processes waiting for ever where their parent is killed; these
@@ -15,8 +15,13 @@ def workers(count: int, *, with_torch: bool = False) -> ProcessPoolExecutor:
     Args:
         count: processes.
         with_torch: hold PyTorch to one thread in each, too.
+        fresh: start each from nothing rather than as a copy of this one, which an accelerator
+            needs that this process may have touched.
     """
-    return ProcessPoolExecutor(count, initializer=_begin, initargs=(with_torch,))
+    context = get_context("spawn") if fresh else None
+    return ProcessPoolExecutor(
+        count, mp_context=context, initializer=_begin, initargs=(with_torch,)
+    )
 
 
 def _begin(with_torch: bool) -> None:

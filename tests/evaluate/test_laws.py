@@ -25,7 +25,14 @@ def clip(method, scene, seed, noise, error):
         "true_motion": 4.0 if seed % 2 else 1.0,
         "sharpness": 0.5,
         "true_sharpness": 1.0,
+        "grain": 0.5,
+        "true_grain": 1.0,
+        "quality": 0.7,
+        "colours": 0.8,
         "found": 1.0,
+        "adherence": 0.8,
+        "features": [error, float(seed), float(noise)],
+        "training_seed": None,
     }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pila.evaluate.table import gap_closed, mean_estimate, roc_area
+from pila.evaluate.table import gap_closed, mean_estimate, paired_difference, roc_area, spread
 
 
 def test_interval_covers_the_mean_and_narrows_with_n():
@@ -33,3 +33,42 @@ def test_roc_area_of_known_normals_and_ties():
     assert found.low < found.value < found.high
     assert roc_area(true, true).value == 0.5
     assert roc_area(np.zeros(5), np.ones(7)).value == 1.0
+
+
+def test_paired_difference_of_a_shift_of_noise_and_of_nothing():
+    rng = np.random.default_rng(3)
+    other = rng.normal(size=200)
+    noise = rng.normal(0, 0.1, 200)
+    shifted = paired_difference(other + 0.1 + noise, other)
+    assert shifted.value == pytest.approx(0.1, abs=0.02)
+    assert 0 < shifted.low < shifted.value < shifted.high
+    assert shifted.p < 0.001
+    # Pairing: the spread of prompts, ten times the difference, does not enter.
+    assert shifted.high - shifted.low < 0.04
+    nothing = paired_difference(other + noise - noise.mean(), other)
+    assert nothing.p > 0.5
+    assert nothing.low < 0 < nothing.high
+    same = paired_difference(other, other)
+    assert (same.value, same.p) == (0, 1)
+
+
+def test_sign_flips_are_exact_on_few_prompts():
+    # Of 2^5 signs only all plus and all minus reach a mean of 1.
+    found = paired_difference(np.ones(5), np.zeros(5))
+    assert found.p == pytest.approx(2 / 32, abs=0.015)
+
+
+def test_a_p_value_is_below_5_percent_in_5_percent_of_tables_without_effect():
+    rng = np.random.default_rng(4)
+    p = [paired_difference(rng.normal(size=20), np.zeros(20)).p for _ in range(300)]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_spread_takes_two_training_seeds():
+    assert spread([0.5]) is None
+    assert spread([1.0, 3.0]) == pytest.approx(2**0.5)
+
+
+def test_without_a_gap_none_of_it_is_closed():
+    same = np.full(5, 0.4)
+    assert np.isnan(gap_closed(same, same, same).value)

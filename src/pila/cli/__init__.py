@@ -44,12 +44,7 @@ COMMANDS = (
 )
 """What runs each command."""
 
-_TALKATIVE = (
-    single.Train,
-    world.WorldMake,
-    experiment.ExperimentLaws,
-    experiment.ExperimentMeasures,
-)
+_TALKATIVE = (single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
 
 

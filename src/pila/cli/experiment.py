@@ -1,12 +1,17 @@
-"""`pila experiment`: benchmarks on the simulated world."""
+"""`pila experiment ...`: a subcommand for each table, made from the registry; printing."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Union
 
 from tyro.conf import arg, subcommand
+
+from pila.evaluate.experiments import EXPERIMENTS
+
+_WHAT_ALL = "every table that follows from trainings (not laws, measures and bank)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,27 +66,6 @@ class ExperimentMeasures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExperimentBank:
-    """How much of the simulated world's true fields an adapter's bank holds, slot by slot.
-
-    What was read before under the same settings is kept.
-    """
-
-    output: Path = Path("experiments/bank")
-    """Folder for bank.json and bank.md."""
-    model: str = "embedded"
-    """embedded, or a folder of a model trained on the simulated world."""
-    adapters: tuple[str, ...] = ("pila=embedded",)
-    """Adapters to read, each as name=place."""
-    clips: int = 8
-    """Held-out true clips of each scene."""
-    processes: int = 2
-    """Scenes read at once, one thread each."""
-    json: bool = False
-    """Print the results as one JSON object instead of the table."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentScore:
     """What `pila score` is worth: areas under the ROC curve of true against broken clips.
 
@@ -102,84 +86,162 @@ class ExperimentScore:
     """Print the results as one JSON object instead of the table."""
 
 
-ExperimentCommand = (
-    Annotated[ExperimentLaws, subcommand("laws", prefix_name=False)]
-    | Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)]
-    | Annotated[ExperimentBank, subcommand("bank", prefix_name=False)]
-    | Annotated[ExperimentScore, subcommand("score", prefix_name=False)]
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentBank:
+    """How much of the simulated world's true fields an adapter's bank holds, slot by slot.
+
+    What was read before under the same settings is kept.
+    """
+
+    output: Path = Path("experiments/bank")
+    """Folder for bank.json and bank.md."""
+    model: str = "embedded"
+    """embedded, or a folder of a model trained on the simulated world."""
+    adapters: tuple[str, ...] = ("pila=embedded",)
+    """Adapters to read, each as name=place."""
+    clips: int = 8
+    """Held-out true clips of each scene."""
+    processes: int = 2
+    """Scenes read at once, one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentTable:
+    """What every table of the registry takes."""
+
+    name: ClassVar[str] = ""
+    output: Path | None = None
+    """Folder for results.json, .md, .csv, pictures and the clips' manifest; experiments/NAME."""
+    runs: Path = Path("runs")
+    """Where finished trainings lie, as RECIPE-SEED."""
+    train: bool = False
+    """Train what is missing there first; stopped trainings go on."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds."""
+    only: tuple[str, ...] = ()
+    """Only these rows."""
+    model: str | None = None
+    """The generator: embedded, or a folder; the experiment's own by default."""
+    prompts: int | None = None
+    """Held-out prompts, shared evenly among the scenes; the experiment's own number by default."""
+    noise_seeds: int | None = None
+    """Clips of each prompt; the experiment's own number by default."""
+    clips: int | None = None
+    """True clips of each scene that probes look at; the experiment's own number by default."""
+    scenes: tuple[str, ...] = ()
+    """Only these scenes of the model's."""
+    steps: int | None = None
+    """Denoising steps; the model's own by default."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance; the model's own by default."""
+    device: str = "cpu"
+    """Where generators run: cpu, cuda, cuda:N, or auto. Weights stay in float32."""
+    processes: int = 2
+    """Jobs at once, one thread each; on an accelerator they share it."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
+def _table_type(name: str) -> type[ExperimentTable]:
+    words = "".join(part.capitalize() for part in name.split("-"))
+    made: Any = make_dataclass(
+        f"Experiment{words}",
+        [("name", ClassVar[str], dataclass_field(default=name))],
+        bases=(ExperimentTable,),
+        frozen=True,
+        kw_only=True,
+    )
+    return made
+
+
+TABLES: dict[str, type[ExperimentTable]] = {
+    name: _table_type(name) for name in (*EXPERIMENTS, "all")
+}
+
+
+def _described(name: str) -> str:
+    if name == "all":
+        return f"Run {_WHAT_ALL}."
+    experiment = EXPERIMENTS[name]
+    paper = f" ({experiment.paper})" if experiment.paper else ""
+    return f"{experiment.question}{paper}"
+
+
+_Subcommands: Any = [
+    Annotated[ExperimentLaws, subcommand("laws", prefix_name=False)],
+    Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)],
+    Annotated[ExperimentBank, subcommand("bank", prefix_name=False)],
+    Annotated[ExperimentScore, subcommand("score", prefix_name=False)],
+    *(
+        Annotated[made, subcommand(name, description=_described(name), prefix_name=False)]
+        for name, made in TABLES.items()
+    ),
+]
+_Subcommand: Any = Union[tuple(_Subcommands)]  # noqa: UP007
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """Run a benchmark on the simulated world."""
 
-    command: Annotated[ExperimentCommand, arg(name="")]
+    command: Annotated[_Subcommand, arg(name="")]  # pyright: ignore[reportInvalidTypeForm]
 
 
-def _experiment_laws(command: ExperimentLaws) -> None:
+def _laws(command: ExperimentLaws) -> None:
     from pila.evaluate.laws import markdown
     from pila.experiment import run_laws
 
-    results = run_laws(
-        output=command.output,
-        model=command.model,
-        adapters=command.adapters,
-        prompts=command.prompts,
-        noise_seeds=command.noise_seeds,
-        steps=command.steps,
-        guidance_scale=command.guidance_scale,
-        processes=command.processes,
-    )
+    results = run_laws(**_options(command))
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
-def _experiment_measures(command: ExperimentMeasures) -> None:
+def _measures(command: ExperimentMeasures) -> None:
     from pila.evaluate.measures import markdown
     from pila.experiment import run_measures
 
-    results = run_measures(
-        output=command.output,
-        model=command.model,
-        clips=command.clips,
-        vae_clips=command.vae_clips,
-        processes=command.processes,
-    )
+    results = run_measures(**_options(command))
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
-def _experiment_bank(command: ExperimentBank) -> None:
+def _bank(command: ExperimentBank) -> None:
     from pila.evaluate.bank import markdown
     from pila.experiment import run_bank
 
-    results = run_bank(
-        output=command.output,
-        model=command.model,
-        adapters=command.adapters,
-        clips=command.clips,
-        processes=command.processes,
-    )
+    results = run_bank(**_options(command))
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
-def _experiment_score(command: ExperimentScore) -> None:
-    from pila.evaluate.calibration import markdown
+def _score(command: ExperimentScore) -> None:
+    from pila.evaluate.score_worth import markdown
     from pila.experiment import run_score
 
-    results = run_score(
-        output=command.output,
-        model=command.model,
-        adapter=command.adapter,
-        clips=command.clips,
-        processes=command.processes,
-    )
+    results = run_score(**_options(command))
     print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
+def _table(command: ExperimentTable) -> None:
+    from pila.experiment import run_every_table, run_table
+
+    options = _options(command)
+    if command.name == "all":
+        found = run_every_table(**options)
+    else:
+        found = {command.name: run_table(command.name, **options)}
+    for name, (results, text) in found.items():
+        print(json.dumps({"experiment": name} | results) if command.json else text.rstrip())
+
+
+def _options(command: Any) -> dict[str, Any]:
+    return {f.name: getattr(command, f.name) for f in fields(command) if f.name != "json"}
 
 
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
-    ExperimentLaws: _experiment_laws,
-    ExperimentMeasures: _experiment_measures,
-    ExperimentBank: _experiment_bank,
-    ExperimentScore: _experiment_score,
+    ExperimentLaws: _laws,
+    ExperimentMeasures: _measures,
+    ExperimentBank: _bank,
+    ExperimentScore: _score,
+    **dict.fromkeys(TABLES.values(), _table),
 }
-"""What runs each command."""
+"""What runs each subcommand."""

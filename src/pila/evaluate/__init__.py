@@ -1,1 +1,4 @@
-"""Evaluation: each file is one benchmark; `table` makes numbers and intervals of results."""
+"""Evaluation: each file is one measure; `table` makes numbers and intervals of results.
+
+`experiments` are the tables: rows of methods, measured.
+"""

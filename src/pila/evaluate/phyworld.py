@@ -97,6 +97,8 @@ def _collision(frames: np.ndarray, true_frames: np.ndarray) -> dict[str, float]:
     if not jumps.any():
         return dict.fromkeys(names, float("nan"))
     met = int(np.argmax(jumps)) + 1
+    if met + 1 >= v.shape[1]:  # nothing of what follows is in full view
+        return dict.fromkeys(names, float("nan"))
     mass = np.array([b.radius[both] ** 2 for b in mine])[:, 1:]
     momentum = (mass * v).sum(0)
     energy = (mass * v**2 / 2).sum(0)

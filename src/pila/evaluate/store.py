@@ -21,6 +21,7 @@ def rows_of(
     *,
     name: str,
     processes: int,
+    fresh: bool = False,
 ) -> list[Rows]:
     """The rows of each job, in order; jobs whose rows are not kept yet are made first.
 
@@ -30,6 +31,7 @@ def rows_of(
         key: everything that decides a job's rows, as JSON takes it.
         name: the benchmark's folder below the cache.
         processes: jobs made at once, one thread each.
+        fresh: in processes that an accelerator can be used in, see `pila.workers`.
     """
     folder = cache_root() / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,7 @@ def rows_of(
     if missing:
         from tqdm import tqdm
 
-        with workers(min(processes, len(missing)), with_torch=True) as pool:
+        with workers(min(processes, len(missing)), with_torch=True, fresh=fresh) as pool:
             for _ in tqdm(pool.map(_keep, missing), total=len(missing), unit="job", disable=None):
                 pass
     return [json.loads(path.read_text()) for path in paths]

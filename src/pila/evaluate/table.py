@@ -1,5 +1,6 @@
 """Intervals: bootstrap over prompts, all noise seeds of a prompt drawn together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +40,16 @@ def mean_estimate(values: np.ndarray) -> Estimate:
 def gap_closed(frozen: np.ndarray, method: np.ndarray, true: np.ndarray) -> Estimate:
     """(E_frozen - E_method) / (E_frozen - E_true) over the same prompts [prompts], paired.
 
-    1 is as good as true clips through the VAE, 0 as the frozen generator.
+    1 is as good as true clips through the VAE, 0 as the frozen generator; NaN where both of these
+    err alike, so that there is no gap.
     """
     rows = np.stack([frozen, method, true], axis=1)
     f, m, t = rows.mean(0)
+    if f == t:
+        return Estimate(float("nan"), float("nan"), float("nan"))
     means = resampled_means(rows)
-    draws = (means[:, 0] - means[:, 1]) / (means[:, 0] - means[:, 2])
+    gaps = means[:, 0] - means[:, 2]
+    draws = (means[:, 0] - means[:, 1])[gaps != 0] / gaps[gaps != 0]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Estimate(float((f - m) / (f - t)), float(low), float(high))
 
@@ -61,3 +66,37 @@ def roc_area(true: np.ndarray, broken: np.ndarray, seed: int = 0) -> Estimate:
     ]
     low, high = np.quantile(((weights[0] @ above) * weights[1]).sum(1), [0.025, 0.975])
     return Estimate(float(above.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired mean difference with its 95 % bootstrap interval and the sign-flip p-value."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p {self.p:.3f}"
+
+
+def paired_difference(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Difference:
+    """Mean of one - other over the same prompts [prompts], made from the same noise.
+
+    The interval resamples prompts. p is two-sided: were the methods alike, each prompt's
+    difference would have either sign as likely, so that signs are flipped at random.
+    """
+    d = one - other
+    estimate = mean_estimate(d)
+    rng = np.random.default_rng(seed)
+    signs = rng.choice(np.array([-1.0, 1.0]), size=(RESAMPLES, len(d)))
+    # A little slack: flipped sums of the same numbers differ by rounding.
+    beyond = np.abs(signs @ d / len(d)) >= abs(estimate.value) * (1 - 1e-9)
+    p = (1 + beyond.sum()) / (1 + RESAMPLES)
+    return Difference(estimate.value, estimate.low, estimate.high, float(p))
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation over training seeds (n - 1 below the sum); None of fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

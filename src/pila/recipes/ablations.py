@@ -1,4 +1,6 @@
-"""The paper's ablations (Tables 4, 9, 10, 11) on the embedded model: each swaps one component.
+"""The paper's ablations (Tables 4, 9, 10, 11) on the embedded model, and choices that it fixes.
+
+Each swaps one component of `embedded`.
 
 Two of the paper's rows are no recipes. Without the flow correction the clips are the frozen
 generator's. Without prompt refinement the condition comes from the raw prompt, as it does in the
@@ -113,6 +115,56 @@ def no_labels() -> Stages:
     return _coupled(labels="none")
 
 
+def mix() -> Stages:
+    """PILA trained on the generator's own mix, all stages: the control for mere extra denoising."""
+    return {
+        name: replace(config, couple=replace(config.couple, plausible_only=False))
+        for name, config in embedded().items()
+    }
+
+
+def gate_quadratic() -> Stages:
+    """The paper's gate, nearly shut where motion is decided."""
+    return _adapted(gate="quadratic")
+
+
+def gate_mid() -> Stages:
+    """A gate that is open at middle noise."""
+    return _adapted(gate="mid")
+
+
+def gate_learned() -> Stages:
+    """A gate that is learned; 1 everywhere at first."""
+    return _adapted(gate="learned")
+
+
+def lambda_0_03() -> Stages:
+    """Ten times our lambda."""
+    return _coupled(residual_weight=0.03)
+
+
+def lambda_0_3() -> Stages:
+    """The paper's lambda."""
+    return _coupled(residual_weight=0.3)
+
+
+def plain_residuals() -> Stages:
+    """L_phys as plain mean squares."""
+    return _coupled(residual_form="plain")
+
+
+def paper_residuals() -> Stages:
+    """The paper's own: plain mean squares that reach the bank, at lambda 0.3."""
+    return _coupled(residual_form="plain", detach_bank=False, residual_weight=0.3)
+
+
+def plain_adapter_long() -> TrainConfig:
+    """A plain adapter of equal size, trained for as many steps as all of PILA's stages."""
+    recipe = embedded_couple_plain()
+    steps = sum(config.optim.steps for config in embedded().values())
+    return replace(recipe, optim=replace(recipe.optim, steps=steps))
+
+
 def plain_adapter() -> TrainConfig:
     """A plain adapter of equal size."""
     return embedded_couple_plain()
@@ -120,6 +172,8 @@ def plain_adapter() -> TrainConfig:
 
 ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     plain_adapter,
+    plain_adapter_long,
+    mix,
     no_fields,
     no_experts,
     no_residuals,
@@ -134,4 +188,11 @@ ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     no_stabilizers,
     random_labels,
     no_labels,
+    gate_quadratic,
+    gate_mid,
+    gate_learned,
+    lambda_0_03,
+    lambda_0_3,
+    plain_residuals,
+    paper_residuals,
 )

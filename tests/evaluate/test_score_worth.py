@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pila.errors import InputError
-from pila.evaluate.calibration import pooled_area, read_calibration, run, tabulate
+from pila.evaluate.score_worth import pooled_area, read_calibration, run, tabulate
 from pila.physics.layout import Category
 
 

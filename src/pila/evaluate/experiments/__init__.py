@@ -1,0 +1,27 @@
+"""Every experiment by name: a table each. Light: what runs them is imported when they run."""
+
+from pila.evaluate.experiments import choices, comparisons, probes
+from pila.evaluate.experiments.definition import Arm, Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        comparisons.MAIN,
+        comparisons.ABLATIONS,
+        comparisons.TRANSFER,
+        comparisons.CALIBRATION,
+        choices.STEP_WINDOW,
+        choices.TOP_K,
+        choices.REFERENCE,
+        choices.GATE,
+        choices.LAMBDA,
+        choices.RESIDUAL_FORM,
+        probes.ROUTER,
+        probes.EXPERT_MAPS,
+        probes.PREFERENCE,
+        probes.PHYWORLD,
+        probes.PHYSICS_IQ,
+    )
+}
+
+__all__ = ["EXPERIMENTS", "Arm", "Experiment"]

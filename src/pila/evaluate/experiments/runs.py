@@ -1,0 +1,133 @@
+"""What an experiment needs trained: found below one folder as `<recipe>-<seed>`, or trained."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pila.errors import InputError
+from pila.evaluate.experiments.definition import Arm, Experiment
+from pila.evaluate.sampling import Method
+from pila.workers import workers
+
+log = logging.getLogger(__name__)
+KINDS = ("adapter", "model")
+"""What a finished run leaves: something to put on a generator, or a generator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Finished trainings.
+
+    Args:
+        folder: where they lie.
+        model: the generator that they are for; None stands for each recipe's own.
+    """
+
+    folder: Path
+    model: str | None = None
+
+    def output(self, recipe: str, seed: int) -> Path:
+        """The folder of one training."""
+        return self.folder / f"{recipe}-{seed}"
+
+    def place(self, recipe: str, seed: int) -> str | None:
+        """Where what it has left lies; None while it is not finished."""
+        for kind in KINDS:
+            made = self.output(recipe, seed) / kind
+            # A run of stages has its adapter once all are done; each stage has one of its own.
+            if made.is_dir():
+                return str(made)
+        return None
+
+    def command(self, recipe: str, seed: int) -> str:
+        """What trains it."""
+        own = "" if self.model is None else f" --model {self.model}"
+        return f"pila train {recipe} --seed {seed} --output {self.output(recipe, seed)}{own}"
+
+    def missing(self, recipes: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+        """Which of them are not finished."""
+        wanted = [(recipe, seed) for recipe in recipes for seed in seeds]
+        return [(recipe, seed) for recipe, seed in wanted if self.place(recipe, seed) is None]
+
+    def require(self, recipes: Sequence[str], seeds: Sequence[int]) -> None:
+        """Refuse to go on without them.
+
+        Raises:
+            InputError: naming each that is missing and the command that trains it.
+        """
+        lacking = self.missing(recipes, seeds)
+        if lacking:
+            commands = "; ".join(self.command(recipe, seed) for recipe, seed in lacking)
+            raise InputError(
+                f"{len(lacking)} trainings are missing in {self.folder}: {commands}; or pass "
+                "--train to have them trained first, or --only with the rows that are there"
+            )
+
+    def train(
+        self, recipes: Sequence[str], seeds: Sequence[int], *, checkpoint_every: int = 500
+    ) -> None:
+        """Train what is missing, one after another; a stopped one goes on."""
+        for recipe, seed in self.missing(recipes, seeds):
+            log.info("training: %s", self.command(recipe, seed))
+            # In a process of its own: what it leaves on an accelerator goes with it.
+            with workers(1, fresh=True) as pool:
+                pool.submit(
+                    _train, recipe, self.output(recipe, seed), seed, self.model, checkpoint_every
+                ).result()
+
+    def methods(self, arm: Arm, seeds: Sequence[int], *, steps: int) -> list[Method]:
+        """An arm's row, a method for each training seed; one alone where nothing is trained.
+
+        Args:
+            arm: the row.
+            seeds: training seeds; what they need is there (`require`).
+            steps: denoising steps, of which the arm's window takes shares.
+        """
+        window = None if arm.window is None else steps_of(arm.window, steps)
+
+        def method(seed: int | None) -> Method:
+            places = [str(self.place(r, seed)) for r in arm.recipes] if seed is not None else []
+            scorer = None
+            if arm.scorer is not None and seed is not None:
+                scorer = self.place(arm.scorer, seed)
+            return Method(
+                name=arm.name,
+                adapter="+".join(places) or None,
+                adapter_scale=arm.adapter_scale,
+                step_window=window,
+                reference=arm.reference,
+                top_k=arm.top_k,
+                labels=arm.labels,
+                best_of=arm.best_of,
+                scorer=scorer,
+                training_seed=seed,
+            )
+
+        return [method(seed) for seed in seeds] if arm.trained else [method(None)]
+
+
+def steps_of(window: tuple[float, float], steps: int) -> tuple[int, int]:
+    """Shares of the schedule as first and last step, counted from 1; at least one step."""
+    first, last = round(window[0] * steps) + 1, round(window[1] * steps)
+    return min(first, steps), max(last, min(first, steps))
+
+
+def chosen_arms(experiment: Experiment, only: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms of those names, in the experiment's order; all where none are named.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    names = [arm.name for arm in experiment.arms]
+    if unknown := [name for name in only if name not in names]:
+        raise InputError(
+            f"only has {', '.join(unknown)}; the rows of {experiment.name} are {', '.join(names)}"
+        )
+    return tuple(arm for arm in experiment.arms if not only or arm.name in only)
+
+
+def _train(recipe: str, output: Path, seed: int, model: str | None, checkpoint_every: int) -> None:
+    from pila.train import run
+
+    run(recipe, output, seed=seed, model=model, checkpoint_every=checkpoint_every)

@@ -1,0 +1,174 @@
+"""What an adapter does on noised held-out true clips: routing, bank, correction, by noise level.
+
+No sampling: the frozen generator's estimate of a known clip, as in training. Plain adapters have
+no router and no bank; of them only the flow error is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pila.evaluate import measures
+from pila.evaluate.pairs import LEVELS, TRUE, noise, pairs
+from pila.evaluate.preference import blocks
+from pila.evaluate.sampling import Method, Protocol, method_key, pipeline, protocol_key, told
+from pila.evaluate.store import Rows, rows_of
+from pila.physics.layout import Category, Slot
+from pila.world import SCENES
+
+ROWS = 1
+"""Version of what a row holds; files of another version are not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Some true clips of a scene as one adapter sees them."""
+
+    protocol: Protocol
+    method: Method
+    scene: str
+    seeds: tuple[int, ...]
+
+
+def probed(
+    methods: Sequence[Method], protocol: Protocol, clips: int, *, processes: int
+) -> list[dict[str, Any]]:
+    """A row for each method, clip and noise level.
+
+    Returns:
+        {"method", "training_seed", "scene", "seed", "sigma", "flow", "flow_frozen" (mean squared
+        errors of the velocity), "correction" (its RMS over v's), "gate", and where there is a
+        router "weights" [8] in `Category` order and "std" {slot: of the bank before the experts}}.
+    """
+    jobs = [
+        Job(protocol=protocol, method=method, scene=scene, seeds=seeds)
+        for method in methods
+        if method.adapter is not None
+        for scene in protocol.scenes
+        for seeds in blocks(clips)
+    ]
+    fresh = not protocol.device.startswith("cpu")
+    made = rows_of(jobs, _probe, _key, name="probe", processes=processes, fresh=fresh)
+    return [
+        {
+            "method": job.method.name,
+            "training_seed": job.method.training_seed,
+            "scene": job.scene,
+            **row,
+        }
+        for job, rows in zip(jobs, made, strict=True)
+        for row in rows
+    ]
+
+
+def routing(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the router shares its weight, by the categories that are truly at work.
+
+    Returns:
+        `weights` {category: {expert: mean weight given prompts of the category}}, `own` [prompts]
+        (weight on the experts of the scene's categories), `chance` [prompts] (what equal weights
+        for all experts would give) and `first` [prompts] (share in which the heaviest expert is one
+        of the scene's); by prompt, means over levels and training seeds.
+    """
+    routed = [row for row in rows if row.get("weights") is not None]
+    order = [c.value for c in Category]
+    given = {
+        category: [r["weights"] for r in routed if Category(category) in _of(r)]
+        for category in order
+    }
+    by_prompt: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    for r in routed:
+        at_work = np.array([Category(c) in _of(r) for c in order])
+        w = np.array(r["weights"])
+        figures = (float(w @ at_work), float(at_work.mean()), float(at_work[w.argmax()]))
+        by_prompt.setdefault((r["scene"], r["seed"]), []).append(figures)
+    means = np.array([np.mean(by_prompt[p], axis=0) for p in sorted(by_prompt)]).reshape(-1, 3)
+    return {
+        "weights": {
+            category: dict(zip(order, np.mean(some, axis=0).tolist(), strict=True))
+            for category, some in given.items()
+            if some
+        },
+        "own": means[:, 0],
+        "chance": means[:, 1],
+        "first": means[:, 2],
+    }
+
+
+def by_level(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Means at each of `LEVELS`: flow error over the frozen one's, correction over v, gate."""
+    figures: dict[str, list[float]] = {"flow": [], "correction": [], "gate": []}
+    for level in LEVELS:
+        mine = [r for r in rows if r["sigma"] == level]
+        frozen = np.mean([r["flow_frozen"] for r in mine])
+        figures["flow"].append(float(np.mean([r["flow"] for r in mine]) / frozen))
+        for name in ("correction", "gate"):
+            figures[name].append(float(np.mean([r[name] for r in mine])))
+    return figures
+
+
+def slots(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean standard deviation of each slot of the bank before the experts; empty without one."""
+    held = [r["std"] for r in rows if r.get("std") is not None]
+    return {s.value: float(np.mean([h[s] for h in held])) for s in Slot} if held else {}
+
+
+def _of(row: Mapping[str, Any]) -> tuple[Category, ...]:
+    return SCENES[row["scene"]].categories
+
+
+def _probe(job: Job) -> Rows:
+    import torch
+
+    from pila.evaluate.velocity import adapter_output, frozen_velocity, text_of
+    from pila.flow import noised, velocity_target
+
+    protocol, method = job.protocol, job.method
+    pipe = pipeline(protocol.model, method.adapter, protocol.device)
+    device = pipe.vae.device
+    sigma = torch.tensor(LEVELS, device=device)
+    # Of what is probed only an adapter has details; a branch or LoRA acts in v itself.
+    pila = type(pipe.adapter).__name__ == "PilaAdapter"
+    rows: Rows = []
+    with torch.no_grad():
+        for pair in pairs(protocol, job.scene, job.seeds, pipe.vae, twins=False):
+            n = len(LEVELS)
+            tokens = protocol.settings["max_sequence_length"]
+            text = text_of(pipe, [pair["caption"]], tokens).expand(n, -1, -1)
+            latents = pair["latents"][TRUE]
+            x_0 = torch.from_numpy(latents).to(device).expand(n, -1, -1, -1, -1)
+            eps = torch.stack([noise(latents.shape, pair["seed"], i) for i in range(n)]).to(device)
+            x_t, target = noised(x_0, eps, sigma), velocity_target(x_0, eps)
+            v = frozen_velocity(pipe, x_t, sigma, text)
+            labels = told(method, [pair["caption"]], [pair["seed"]]) * n
+            out = adapter_output(pipe, method, x_t, v, sigma, text, labels, details=True)
+            dv = method.adapter_scale * out.correction
+            size = dv.square().mean((1, 2, 3, 4)) / v.square().mean((1, 2, 3, 4))
+            error, before = ((w - target).square().mean((1, 2, 3, 4)) for w in (v + dv, v))
+            for i, level in enumerate(LEVELS):
+                row = {
+                    "seed": pair["seed"],
+                    "sigma": level,
+                    "flow": error[i].item(),
+                    "flow_frozen": before[i].item(),
+                    "correction": size[i].sqrt().item(),
+                    "gate": out.gate[i].item(),
+                }
+                if pila:
+                    row["weights"] = out.route.weights[i].tolist()
+                    row["std"] = {s.value: out.bank[i, s.channels].std().item() for s in Slot}
+                rows.append(row)
+    return rows
+
+
+def _key(job: Job) -> list[Any]:
+    return [
+        ROWS,
+        protocol_key(job.protocol),
+        method_key(job.method),
+        job.scene,
+        measures.source_of(job.scene),
+        job.seeds,
+    ]

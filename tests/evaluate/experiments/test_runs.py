@@ -1,0 +1,130 @@
+"""Finding trainings, naming the missing ones, training them."""
+
+import pytest
+
+from pila.errors import InputError
+from pila.evaluate.experiments import EXPERIMENTS, Arm
+from pila.evaluate.experiments.runs import Runs, chosen_arms, steps_of
+from pila.experiment import prepared, run_every_table
+
+
+def test_places_by_recipe_and_seed(runs):
+    there = Runs(folder=runs)
+    assert there.place("embedded", 1) == str(runs / "embedded-1" / "adapter")
+    assert there.place("embedded-fine-tune", 0) == str(runs / "embedded-fine-tune-0" / "model")
+    assert there.place("embedded", 7) is None
+    assert there.missing(["embedded", "embedded-lora"], [0, 7]) == [
+        ("embedded", 7),
+        ("embedded-lora", 7),
+    ]
+
+
+def test_what_is_missing_is_named_with_its_command(small, tmp_path):
+    with pytest.raises(InputError) as refused:
+        prepared("main", **small | {"seeds": (0, 7)}, only=("pila", "prophy"))
+    said = str(refused.value)
+    assert said.startswith("2 trainings are missing")
+    for recipe in ("embedded", "embedded-prophy"):
+        place = small["runs"] / f"{recipe}-7"
+        assert f"pila train {recipe} --seed 7 --output {place} --model {small['model']}" in said
+    assert not small["output"].exists()
+
+
+def test_all_says_what_any_table_lacks_before_the_first_begins(small, tmp_path):
+    with pytest.raises(InputError, match="trainings are missing"):
+        run_every_table(**small | {"runs": tmp_path})
+    assert not small["output"].exists()
+    with pytest.raises(InputError, match="one experiment at a time"):
+        run_every_table(**small, only=("pila",))
+
+
+def test_an_arm_is_a_method_for_each_seed(runs):
+    there = Runs(folder=runs)
+    both = Arm(name="pila+prophy", recipes=("embedded", "embedded-prophy"), window=(0.8, 1.0))
+    methods = there.methods(both, (0, 1), steps=50)
+    assert [m.training_seed for m in methods] == [0, 1]
+    assert methods[1].adapter == (
+        f"{runs / 'embedded-1' / 'adapter'}+{runs / 'embedded-prophy-1' / 'adapter'}"
+    )
+    assert methods[0].step_window == (41, 50)
+    best = Arm(name="best-of-4", best_of=4, scorer="embedded")
+    assert [m.scorer for m in there.methods(best, (0, 1), steps=50)] == [
+        str(runs / f"embedded-{s}" / "adapter") for s in (0, 1)
+    ]
+    (frozen,) = there.methods(Arm(name="frozen"), (0, 1), steps=50)
+    assert (frozen.adapter, frozen.training_seed) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("window", "steps", "expected"),
+    [
+        ((0.8, 1.0), 50, (41, 50)),
+        ((0.6, 1.0), 50, (31, 50)),
+        ((0.0, 1.0), 50, (1, 50)),
+        ((0.0, 0.2), 16, (1, 3)),
+        ((0.8, 1.0), 16, (14, 16)),
+        ((0.8, 1.0), 2, (2, 2)),  # at least one step, though two steps have no such share
+        ((0.0, 0.2), 2, (1, 1)),
+        ((0.8, 1.0), 1, (1, 1)),
+    ],
+)
+def test_shares_of_the_schedule_as_steps(window, steps, expected):
+    assert steps_of(window, steps) == expected
+
+
+def test_rows_are_chosen_by_name():
+    chosen = chosen_arms(EXPERIMENTS["main"], ("pila", "frozen"))
+    assert [arm.name for arm in chosen] == ["frozen", "pila"]
+    with pytest.raises(InputError, match="only has pilla; the rows of main are frozen"):
+        chosen_arms(EXPERIMENTS["main"], ("pilla",))
+
+
+def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
+    # A recipe of two steps in the place of the real one; the process that trains is a fresh one,
+    # and reads the real registry: so it is called here.
+    from dataclasses import replace
+
+    from pila.evaluate.experiments import runs as module
+    from pila.recipes import RECIPES
+
+    def two_steps():
+        recipe = RECIPES["embedded-couple"]()
+        return replace(
+            recipe,
+            optim=replace(recipe.optim, steps=2, batch=2, warmup=1, ema=0.0),
+            world=replace(recipe.world, clips=16, scenes=("hot_spot",), violated=0.0, size=48),
+        )
+
+    monkeypatch.setitem(RECIPES, "ablation-plain-adapter", two_steps)
+    there = Runs(folder=tmp_path / "runs", model=small["model"])
+    module._train(
+        "ablation-plain-adapter", there.output("ablation-plain-adapter", 4), 4, small["model"], 500
+    )
+    assert there.missing(["ablation-plain-adapter"], [4]) == []
+    made = there.output("ablation-plain-adapter", 4) / "adapter" / "config.json"
+    stamp = made.stat().st_mtime_ns
+    there.train(["ablation-plain-adapter"], [4])
+    assert made.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "mian"}, "experiment is 'mian'; choose from main"),
+        ({"seeds": ()}, "name training seeds"),
+        ({"seeds": (0, 0)}, "each once"),
+        ({"processes": 0}, "processes is 0"),
+        ({"clips": 0}, "clips is 0"),
+        ({"steps": 0}, "steps is 0"),
+        ({"prompts": 2}, "prompts is 2; take at least 3"),
+        ({"scenes": ("mirror",)}, "was not trained on mirror"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"only": ("nobody",)}, "only has nobody"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_named_before_anything_is_made(small, changes, message):
+    options = {"name": "main"} | small | changes
+    with pytest.raises(InputError, match=message):
+        prepared(**options)
+    assert not small["output"].exists()

@@ -17,6 +17,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,7 +100,8 @@ def wan(view: View, device: str) -> None:
     print(f"flow     {flowed:6.2f} CPU s")
 
     torch.manual_seed(0)
-    vae = AutoencoderKLWan().eval().requires_grad_(False).to(torch.device(device))
+    vae: Any = AutoencoderKLWan()
+    vae = vae.eval().requires_grad_(False).to(torch.device(device))
     x = torch.zeros(1, 3, view.num_frames, view.height, view.width, device=device)
     counter = FlopCounterMode(display=False)
     with torch.no_grad():

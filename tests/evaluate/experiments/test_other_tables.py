@@ -52,17 +52,18 @@ def test_phyworld_in_and_out_of_distribution(small):
 
 
 def test_physics_iq_and_pisa(small):
-    small |= {"prompts": 12}
     results, text = run_table("physics-iq", **small, only=("frozen", "pila"))
     rows = rows_of(results)
     assert rows[TRUE]["iq"] == pytest.approx(100)
     assert rows["static"]["st"][0] < rows[TRUE]["st"][0]
-    assert 0 < rows[TRUE]["acting"] < rows[TRUE]["prompts"] == 12  # slow heat has no action
+    assert 0 < rows[TRUE]["acting"] < rows[TRUE]["prompts"] == 6  # slow heat has no action
     assert rows["frozen"]["iq"] < 100
     assert rows["frozen"]["mse"][0] > rows[TRUE]["mse"][0]
     assert set(rows["pila"]["by_category"]) == {"rigid_body", "collision", "thermal"}
     compared = {(c["method"], c["against"], c["measure"]) for c in results["comparisons"]}
-    assert {("pila", "frozen", "st"), ("pila", "frozen", "iou")} <= compared
+    # A difference takes two prompts; at 48 px a single one has action for Physics-IQ's masks.
+    assert {("pila", "frozen", "iou"), ("pila", "frozen", "lost")} <= compared
+    assert all(held == "frozen" and method == "pila" for method, held, _ in compared)
     assert "first 2 latent frames" in text
 
 

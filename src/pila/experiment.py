@@ -142,18 +142,10 @@ def run_bank(
     Raises:
         InputError: a value, a model or an adapter that cannot be used; nothing is made then.
     """
-    if processes < 1:
-        raise InputError(f"processes is {processes}; use at least 1")
-    folder = find_model(model)
-    check_wan_repository(folder)
-    _own_world(folder, model)
+    folder, _ = _checked_world(model, processes)
     places = {m.name: m.adapter for m in read_methods(adapters, folder) if m.adapter}
     for name, place in places.items():
-        kind = check_model_folder(bank.adapter_folder(place))["_class_name"]
-        if kind != "PilaAdapter":
-            raise InputError(
-                f"adapters has {name}={place}, a {kind}; only a PilaAdapter has a bank"
-            )
+        _require_bank(place, f"adapters has {name}={place}")
     check_writable(output)
     return bank.run(places, output, model=model, clips=clips, processes=processes)
 
@@ -178,14 +170,8 @@ def run_score(
     Raises:
         InputError: a value, a model or an adapter that cannot be used; nothing is made then.
     """
-    if processes < 1:
-        raise InputError(f"processes is {processes}; use at least 1")
-    folder = find_model(model)
-    check_wan_repository(folder)
-    own = _own_world(folder, model)
-    kind = check_model_folder(bank.adapter_folder(adapter))["_class_name"]
-    if kind != "PilaAdapter":
-        raise InputError(f"adapter is {adapter}, a {kind}; only a PilaAdapter has a bank")
+    _, own = _checked_world(model, processes)
+    _require_bank(adapter, f"adapter is {adapter}")
     check_writable(output)
     return score_worth.run(
         output,
@@ -345,6 +331,21 @@ def _run(setting: Setting) -> Table:
         results = module.run(setting)
         tables.append((results, module.markdown(results)))
     return tables[0][0], "\n".join(text for _, text in tables)
+
+
+def _checked_world(model: str, processes: int) -> tuple[Path, dict[str, Any]]:
+    """A model's folder and its `pila.json`, both checked."""
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    folder = find_model(model)
+    check_wan_repository(folder)
+    return folder, _own_world(folder, model)
+
+
+def _require_bank(place: str, said: str) -> None:
+    kind = check_model_folder(bank.adapter_folder(place))["_class_name"]
+    if kind != "PilaAdapter":
+        raise InputError(f"{said}, a {kind}; only a PilaAdapter has a bank")
 
 
 def _own_world(folder: Path, model: str) -> dict[str, Any]:

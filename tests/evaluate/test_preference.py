@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from pila.evaluate.clip_jobs import blocks
 from pila.evaluate.pairs import LEVELS, kinds_of
-from pila.evaluate.preference import blocks, errs, losses, preference
+from pila.evaluate.preference import errs, losses, preference
 from pila.evaluate.sampling import Method, Protocol
 from pila.world import SCENES
 

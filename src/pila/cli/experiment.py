@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, make_dataclass
 from dataclasses import field as dataclass_field
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union
 
@@ -189,35 +190,19 @@ class Experiment:
     command: Annotated[_Subcommand, arg(name="")]  # pyright: ignore[reportInvalidTypeForm]
 
 
-def _laws(command: ExperimentLaws) -> None:
-    from pila.evaluate.laws import markdown
-    from pila.experiment import run_laws
-
-    results = run_laws(**_options(command))
-    print(json.dumps(results) if command.json else markdown(results).rstrip())
-
-
-def _measures(command: ExperimentMeasures) -> None:
-    from pila.evaluate.measures import markdown
-    from pila.experiment import run_measures
-
-    results = run_measures(**_options(command))
-    print(json.dumps(results) if command.json else markdown(results).rstrip())
+_ALONE: dict[type, tuple[str, str]] = {
+    ExperimentLaws: ("run_laws", "laws"),
+    ExperimentMeasures: ("run_measures", "measures"),
+    ExperimentBank: ("run_bank", "bank"),
+    ExperimentScore: ("run_score", "score_worth"),
+}
+"""Functions of `pila.experiment` that run a table of their own, and who writes its Markdown."""
 
 
-def _bank(command: ExperimentBank) -> None:
-    from pila.evaluate.bank import markdown
-    from pila.experiment import run_bank
-
-    results = run_bank(**_options(command))
-    print(json.dumps(results) if command.json else markdown(results).rstrip())
-
-
-def _score(command: ExperimentScore) -> None:
-    from pila.evaluate.score_worth import markdown
-    from pila.experiment import run_score
-
-    results = run_score(**_options(command))
+def _alone(command: Any) -> None:
+    function, module = _ALONE[type(command)]
+    results = getattr(import_module("pila.experiment"), function)(**_options(command))
+    markdown = import_module(f"pila.evaluate.{module}").markdown
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
@@ -238,10 +223,7 @@ def _options(command: Any) -> dict[str, Any]:
 
 
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
-    ExperimentLaws: _laws,
-    ExperimentMeasures: _measures,
-    ExperimentBank: _bank,
-    ExperimentScore: _score,
+    **dict.fromkeys(_ALONE, _alone),
     **dict.fromkeys(TABLES.values(), _table),
 }
 """What runs each subcommand."""

@@ -13,17 +13,15 @@ the scene.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pila.errors import InputError
-from pila.evaluate import measures
+from pila.evaluate.clip_jobs import ClipJob, blocks, clip_jobs, gathered
 from pila.evaluate.pairs import TRUE, noise, pairs
-from pila.evaluate.preference import blocks
-from pila.evaluate.sampling import Method, Protocol, method_key, pipeline, protocol_key, told
-from pila.evaluate.store import Rows, rows_of
+from pila.evaluate.sampling import Method, Protocol, pipeline, told
+from pila.evaluate.store import Rows
 from pila.physics.layout import Category
 from pila.world import SCENES
 
@@ -31,16 +29,6 @@ ROWS = 1
 """Version of what a row holds; files of another version are not read."""
 LEVELS = (2, 5, 8)
 """Which of the pairs' ten noise levels: 0.25, 0.55 and 0.85."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Some true clips of a scene as one adapter sees them; at least two, to have chance."""
-
-    protocol: Protocol
-    method: Method
-    scene: str
-    seeds: tuple[int, ...]
 
 
 def overlaps(
@@ -59,24 +47,8 @@ def overlaps(
         raise InputError(f"clips is {clips}; chance takes at least 2 clips of each scene")
     # A last job of one clip would have no other to be held against.
     seeds = [seed for block in blocks(clips) for seed in block]
-    jobs = [
-        Job(protocol=protocol, method=method, scene=scene, seeds=tuple(seeds))
-        for method in methods
-        if method.adapter is not None
-        for scene in protocol.scenes
-    ]
-    fresh = not protocol.device.startswith("cpu")
-    made = rows_of(jobs, _hold, _key, name="maps", processes=processes, fresh=fresh)
-    return [
-        {
-            "method": job.method.name,
-            "training_seed": job.method.training_seed,
-            "scene": job.scene,
-            **row,
-        }
-        for job, rows in zip(jobs, made, strict=True)
-        for row in rows
-    ]
+    jobs = clip_jobs(methods, protocol, [tuple(seeds)], adapters_only=True)
+    return gathered(jobs, _hold, name="maps", version=[ROWS, LEVELS], processes=processes)
 
 
 def roc_of_map(action: np.ndarray, active: np.ndarray) -> float | None:
@@ -147,7 +119,7 @@ def held_against(
     return found
 
 
-def _hold(job: Job) -> Rows:
+def _hold(job: ClipJob) -> Rows:
     import torch
 
     from pila.evaluate.pairs import LEVELS as EVERY
@@ -199,18 +171,6 @@ def _hold(job: Job) -> Rows:
     return rows
 
 
-def _clips(job: Job) -> list[Any]:
+def _clips(job: ClipJob) -> list[Any]:
     """The true clips of a job's pairs, with their fields."""
     return job.protocol.true_clips(job.scene, job.seeds)
-
-
-def _key(job: Job) -> list[Any]:
-    return [
-        ROWS,
-        protocol_key(job.protocol),
-        method_key(job.method),
-        job.scene,
-        measures.source_of(job.scene),
-        job.seeds,
-        LEVELS,
-    ]

@@ -12,31 +12,19 @@ control. Pairs of a true clip with its still, reversed or slowed self are the co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pila.evaluate import measures
-from pila.evaluate.pairs import FIRST_SEED, LEVELS, TRUE, noise, pairs
-from pila.evaluate.sampling import Method, Protocol, method_key, pipeline, protocol_key, told
-from pila.evaluate.store import Rows, rows_of
+from pila.evaluate.clip_jobs import ClipJob, blocks, clip_jobs, gathered
+from pila.evaluate.pairs import LEVELS, TRUE, noise, pairs
+from pila.evaluate.sampling import Method, Protocol, pipeline, told
+from pila.evaluate.store import Rows
 from pila.world import SCENES
 
 ROWS = 1
 """Version of what a row holds; files of another version are not read."""
-BLOCK = 4
-"""Seeds of one job; more seeds are more jobs, and those seen before are kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Some clips of a scene with all their twins, seen by one method."""
-
-    protocol: Protocol
-    method: Method
-    scene: str
-    seeds: tuple[int, ...]
 
 
 def losses(
@@ -48,30 +36,8 @@ def losses(
         {"method", "training_seed", "scene", "seed", "losses": {kind: [10]}}, kind `true`, a
         violation or a control.
     """
-    jobs = [
-        Job(protocol=protocol, method=method, scene=scene, seeds=seeds)
-        for method in methods
-        for scene in protocol.scenes
-        for seeds in blocks(clips)
-    ]
-    fresh = not protocol.device.startswith("cpu")
-    made = rows_of(jobs, _see, _key, name="preference", processes=processes, fresh=fresh)
-    return [
-        {
-            "method": job.method.name,
-            "training_seed": job.method.training_seed,
-            "scene": job.scene,
-            **row,
-        }
-        for job, rows in zip(jobs, made, strict=True)
-        for row in rows
-    ]
-
-
-def blocks(clips: int) -> list[tuple[int, ...]]:
-    """Seeds of that many clips, in jobs."""
-    seeds = range(FIRST_SEED, FIRST_SEED + clips)
-    return [tuple(seeds[i : i + BLOCK]) for i in range(0, clips, BLOCK)]
+    jobs = clip_jobs(methods, protocol, blocks(clips))
+    return gathered(jobs, _see, name="preference", version=[ROWS], processes=processes)
 
 
 def errs(valid: np.ndarray, invalid: np.ndarray) -> np.ndarray:
@@ -129,7 +95,7 @@ def _share(means: dict[Any, dict[str, np.ndarray]], kind: str, scene: str | None
     )
 
 
-def _see(job: Job) -> Rows:
+def _see(job: ClipJob) -> Rows:
     import torch
 
     from pila.evaluate.velocity import corrected_velocity, text_of
@@ -156,14 +122,3 @@ def _see(job: Job) -> Rows:
                 lost[kind] = error.tolist()
             rows.append({"seed": pair["seed"], "losses": lost})
     return rows
-
-
-def _key(job: Job) -> list[Any]:
-    return [
-        ROWS,
-        protocol_key(job.protocol),
-        method_key(job.method),
-        job.scene,
-        measures.source_of(job.scene),
-        job.seeds,
-    ]

@@ -5,31 +5,19 @@ no router and no bank; of them only the flow error is read.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pila.evaluate import measures
+from pila.evaluate.clip_jobs import ClipJob, blocks, clip_jobs, gathered
 from pila.evaluate.pairs import LEVELS, TRUE, noise, pairs
-from pila.evaluate.preference import blocks
-from pila.evaluate.sampling import Method, Protocol, method_key, pipeline, protocol_key, told
-from pila.evaluate.store import Rows, rows_of
+from pila.evaluate.sampling import Method, Protocol, pipeline, told
+from pila.evaluate.store import Rows
 from pila.physics.layout import Category, Slot
 from pila.world import SCENES
 
 ROWS = 1
 """Version of what a row holds; files of another version are not read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Some true clips of a scene as one adapter sees them."""
-
-    protocol: Protocol
-    method: Method
-    scene: str
-    seeds: tuple[int, ...]
 
 
 def probed(
@@ -42,25 +30,8 @@ def probed(
         errors of the velocity), "correction" (its RMS over v's), "gate", and where there is a
         router "weights" [8] in `Category` order and "std" {slot: of the bank before the experts}}.
     """
-    jobs = [
-        Job(protocol=protocol, method=method, scene=scene, seeds=seeds)
-        for method in methods
-        if method.adapter is not None
-        for scene in protocol.scenes
-        for seeds in blocks(clips)
-    ]
-    fresh = not protocol.device.startswith("cpu")
-    made = rows_of(jobs, _probe, _key, name="probe", processes=processes, fresh=fresh)
-    return [
-        {
-            "method": job.method.name,
-            "training_seed": job.method.training_seed,
-            "scene": job.scene,
-            **row,
-        }
-        for job, rows in zip(jobs, made, strict=True)
-        for row in rows
-    ]
+    jobs = clip_jobs(methods, protocol, blocks(clips), adapters_only=True)
+    return gathered(jobs, _probe, name="probe", version=[ROWS], processes=processes)
 
 
 def routing(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -119,7 +90,7 @@ def _of(row: Mapping[str, Any]) -> tuple[Category, ...]:
     return SCENES[row["scene"]].categories
 
 
-def _probe(job: Job) -> Rows:
+def _probe(job: ClipJob) -> Rows:
     import torch
 
     from pila.evaluate.velocity import adapter_output, frozen_velocity, text_of
@@ -161,14 +132,3 @@ def _probe(job: Job) -> Rows:
                     row["std"] = {s.value: out.bank[i, s.channels].std().item() for s in Slot}
                 rows.append(row)
     return rows
-
-
-def _key(job: Job) -> list[Any]:
-    return [
-        ROWS,
-        protocol_key(job.protocol),
-        method_key(job.method),
-        job.scene,
-        measures.source_of(job.scene),
-        job.seeds,
-    ]

@@ -1,6 +1,7 @@
 """Processes for independent jobs, which end when the one that started them does."""
 
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection, get_context, parent_process
 from threading import Thread
@@ -19,6 +20,10 @@ def workers(count: int, *, with_torch: bool = False, fresh: bool = False) -> Pro
             needs that this process may have touched.
     """
     context = get_context("spawn") if fresh else None
+    opencv = sys.modules.get("cv2")
+    if opencv is not None and not fresh:
+        # A copy has no threads, but a pool that waits for them: OpenCV must have none by then.
+        opencv.setNumThreads(1)
     return ProcessPoolExecutor(
         count, mp_context=context, initializer=_begin, initargs=(with_torch,)
     )

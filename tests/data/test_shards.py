@@ -428,3 +428,25 @@ def test_a_clip_of_another_size_is_a_fault_of_its_source(tmp_path):
     clips = [made("clip", partial(_make, np.zeros((9, 48, 32, 3), np.uint8)))]
     with pytest.raises(InputError, match=r"clip was made as \[9, 48, 32, 3\]; the view asks"):
         fill(Listed(clips), tmp_path)
+
+
+def test_flow_in_this_process_before_does_not_hang_the_workers(tmp_path):
+    """OpenCV's threads do not survive a fork; what waits for them would wait for ever."""
+    code = """
+import cv2, numpy as np
+from pathlib import Path
+cv2.setNumThreads(4)
+frames = np.random.default_rng(0).integers(0, 255, (2, 512, 512), np.uint8)
+cv2.DISOpticalFlow_create().calc(frames[0], frames[1], None)
+from pila.data.flow_targets import DisFlow
+from pila.data.preparing import Job, prepared
+from pila.data.records import VideoRecord, View
+record = VideoRecord(name="a", caption="", categories=(), path=Path("none.mp4"))
+view = View(height=32, width=32, num_frames=9, fps=8)
+job = Job(record=record, view=view, spatial=8, temporal=4, estimator=DisFlow())
+print(*prepared([job], 1))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "missing: there is no file" in done.stdout

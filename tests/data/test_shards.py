@@ -217,6 +217,7 @@ def command(out):
     return [
         *("data", "cache", "world", "--out", str(out), "--clips", "8", "--shard-clips", "2"),
         *("--height", "32", "--width", "32", "--num-frames", "9", "--device", "cpu"),
+        *("--scenes", *WORLD.scenes),
     ]
 
 

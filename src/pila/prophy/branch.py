@@ -8,7 +8,7 @@ adds zeros: the generator stays as it was, bit for bit.
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Self
 
@@ -248,9 +248,10 @@ class ProPhyBranch(SafetensorsModel):
         dtype = self.outs[index].weight.dtype
         # Weights that are trained stay in float32; beside a transformer in half precision they
         # compute in its own. A CPU gains nothing by that.
-        half = output.dtype in (torch.bfloat16, torch.float16) and output.device.type != "cpu"
+        half = output.dtype in (torch.bfloat16, torch.float16) and output.device.type == "cuda"
         mixed = half and dtype == torch.float32
-        with torch.autocast(output.device.type, output.dtype if mixed else None, enabled=mixed):
+        # Not entered otherwise: the meta device, on which costs are counted, knows no autocast.
+        with torch.autocast(output.device.type, output.dtype) if mixed else nullcontext():
             tokens = self._enter(given[0].to(dtype)) if index == 0 else self._inputs[index]
             block.inverted = self.inverted
             tokens = block(tokens, given[1].to(dtype), *given[2:])

@@ -125,7 +125,7 @@ def _modules(
     if config.task in INSIDE_TASKS:
         from pila.train.inside import put_inside
 
-        return put_inside(frozen.requires_grad_(False), config), [frozen]
+        return put_inside(frozen.requires_grad_(False), config).requires_grad_(True), [frozen]
     adapter: nn.Module = build_adapter(config, text_dim)
     return adapter, [frozen]
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -112,6 +113,16 @@ def launch(folder, processes, **settings):
         )
 
 
+def kill_all(run):
+    """End a launcher and its workers at once; the latter are in sessions of their own."""
+    workers = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
+    for process in workers:
+        process.send_signal(signal.SIGKILL)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    psutil.wait_procs(workers)
+
+
 @pytest.mark.slow
 def test_two_processes_that_are_killed_go_on_too(tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
@@ -119,8 +130,7 @@ def test_two_processes_that_are_killed_go_on_too(tmp_path):
     run = launch(killed, 2)
     while run.poll() is None and not list((killed / "checkpoints").glob("step-*")):
         time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    kill_all(run)
     assert last_step(killed) > 0
     assert launch(killed, 2).wait() == 0, killed.with_suffix(".log").read_text()
     one, two = weights(straight), weights(killed)
@@ -133,8 +143,7 @@ def test_another_number_of_processes_goes_on_and_says_what_changes(tmp_path, cap
     run = launch(folder, 2)
     while run.poll() is None and not list((folder / "checkpoints").glob("step-*")):
         time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    kill_all(run)
     assert last_step(folder) < STEPS
     train(folder)
     assert "was trained by 2 processes and goes on with 1" in caplog.text
@@ -150,8 +159,7 @@ def test_zero_spreads_the_optimizer_and_trains_the_same(tmp_path):
     run = launch(killed, 2, **ZERO)
     while run.poll() is None and not list((killed / "checkpoints").glob("step-*")):
         time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    kill_all(run)
     assert 0 < last_step(killed) < STEPS
     assert launch(killed, 2, **ZERO).wait() == 0, killed.with_suffix(".log").read_text()
     one, two, three = (weights(folder) for folder in (plain, straight, killed))

@@ -137,6 +137,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     from pila.plan import WAN_SAMPLING
     from pila.provenance import weights_hash
 
+    quiet()
     folder = find_model(request.model)
     own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
     sizes = {k: own.get(k, WAN_SAMPLING[k]) for k in ("height", "width", "num_frames", "fps")}

@@ -134,6 +134,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     from pila.data.records import ClipError, View
     from pila.evaluate.plausibility import load_scorer
     from pila.evaluate.score_worth import read_calibration
+    from pila.generate import quiet
     from pila.plan import WAN_SAMPLING
     from pila.provenance import weights_hash
 

@@ -71,7 +71,8 @@ def generate(request: GenerateRequest) -> Report:
 
     corrected = names_on(pipeline, adapter_scale=request.adapter_scale)
     for branch in branches_on(pipeline):
-        branch.inverted, branch.record = request.invert_experts, []
+        branch.inverted = request.invert_experts
+        branch.record = [] if request.explain else None  # each pass is copied to the CPU
     clips: dict[str, np.ndarray] = {}
     with _progress(plan.sampling.steps * (1 + request.compare)) as advance:
         if request.compare or not corrected:

@@ -19,7 +19,8 @@ from torch import Tensor
 from pila.adapter import PilaAdapter, pool_text
 from pila.data.encoders import Encoders
 from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_maps
-from pila.physics.bank import Category
+from pila.physics.bank import Category, Slot
+from pila.types import AnyField
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,9 @@ class Scorer:
     ) -> Plausibility:
         """The same of clean latents, normalised as the transformer has them."""
         device = next(self.adapter.parameters()).device
-        x = latents.to(device)
-        text = pool_text(self.encoders.padded_text(caption)[None].to(device))
+        text = self.encoders.padded_text(caption)[None].to(device)
         told = torch.tensor([[c in labels for c in Category]], device=device)
-        out: Any = self.adapter(
-            x, torch.zeros_like(x), torch.zeros(1, device=device), text, told, return_details=True
-        )
-        fields = read_fields(out.bank, self.adapter.fields.velocity)
+        out, fields = read_clean(self.adapter, latents.to(device), text, told)
         scores: dict[str, float] = {}
         terms: dict[str, dict[str, float]] = {}
         maps: dict[str, np.ndarray] = {}
@@ -101,6 +98,23 @@ class Scorer:
         )
 
 
+def read_clean(
+    adapter: Any, latents: Tensor, text: Tensor, labels: Tensor
+) -> tuple[Any, dict[Slot, AnyField]]:
+    """What an adapter makes of clean latents: its `AdapterOutput`, and the fields of its bank.
+
+    Args:
+        adapter: a `PilaAdapter`.
+        latents: [n, c, t, h, w], read as a clean estimate (sigma = 0, v = 0).
+        text: token embeddings [n, tokens, d].
+        labels: categories that the router is told, bool [n, 8].
+    """
+    clean = torch.zeros(len(latents), device=latents.device)
+    still = torch.zeros_like(latents)
+    out = adapter(latents, still, clean, pool_text(text), labels, return_details=True)
+    return out, read_fields(out.bank, adapter.fields.velocity)
+
+
 def load_scorer(adapter: str, model: str, *, device: torch.device) -> Scorer:
     """An adapter and its model's encoders by name.
 
@@ -117,8 +131,8 @@ def load_scorer(adapter: str, model: str, *, device: torch.device) -> Scorer:
     config = {} if folder is None else check_model_folder(folder)
     if folder is None or config.get("_class_name") != "PilaAdapter":
         raise InputError(
-            f"adapter is {adapter}, a {config.get('_class_name')}; only a PilaAdapter has a bank "
-            "to be scored"
+            f"adapter is {adapter}, a {config.get('_class_name')}; only a PilaAdapter has a bank, "
+            "so only a PilaAdapter's bank is scored"
         )
     facts = ModelFacts.of(repository)
     check_fit(config, {"in_channels": facts.channels, "text_dim": facts.text_width})

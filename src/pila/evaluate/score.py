@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from pila.errors import InputError
+from pila.evaluate.plausibility import Scorer, load_scorer, read_clean
+from pila.physics import TERMS, Calculus, Coefficients, residual_loss
 from pila.physics.layout import Category
 
-_loaded: dict[tuple[str, str, str], tuple[Any, Any]] = {}
+_loaded: dict[tuple[str, str, str], Scorer] = {}
 
 
 def residual_scores(
@@ -43,16 +45,16 @@ def residual_scores(
     """
     if len(captions) != len(latents):
         raise InputError(f"{len(captions)} captions for {len(latents)} clips; give one for each")
-    scorer, encoders = _load(adapter, model, device)
+    scorer = _load(adapter, model, device)
     if categories is None:
         from pila.labels.parser import make_parser
 
         parser = make_parser("offline")
         categories = [parser(caption).categories for caption in captions]
-    text = torch.stack([encoders.padded_text(caption) for caption in captions]).to(device)
+    text = torch.stack([scorer.encoders.padded_text(caption) for caption in captions]).to(device)
     chosen = [list(c) or list(Category) for c in categories]
     with torch.no_grad():
-        return bank_scores(scorer, latents.to(device).float(), text, chosen).cpu()
+        return bank_scores(scorer.adapter, latents.to(device).float(), text, chosen).cpu()
 
 
 def bank_scores(
@@ -66,18 +68,12 @@ def bank_scores(
         text: token embeddings [n, tokens, d].
         categories: at least one of each clip.
     """
-    from pila.adapter import pool_text
-    from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_loss
-
     order, calculus, coefficients = list(Category), Calculus(), Coefficients()
     labels = torch.zeros(len(latents), len(order), dtype=torch.bool, device=latents.device)
     for row, names in zip(labels, categories, strict=True):
         row[[order.index(c) for c in names]] = True
-    clean = torch.zeros(len(latents), device=latents.device)
-    still = torch.zeros_like(latents)
-    out = adapter(latents, still, clean, pool_text(text), labels, return_details=True)
-    fields = read_fields(out.bank, adapter.fields.velocity)
-    total = torch.zeros_like(clean)
+    _, fields = read_clean(adapter, latents, text, labels)
+    total = torch.zeros(len(latents), device=latents.device)
     for index, category in enumerate(order):
         mine = labels[:, index]
         if mine.any():
@@ -88,21 +84,11 @@ def bank_scores(
     return total / labels.sum(1)
 
 
-def _load(adapter: str, model: str, device: str) -> tuple[Any, Any]:
+def _load(adapter: str, model: str, device: str) -> Scorer:
     """An adapter and the encoders of its model, kept by this process."""
     key = (adapter, model, device)
     if key not in _loaded:
-        from pila.adapter import PilaAdapter
-        from pila.backbones.embedded import find_adapter, find_model
-        from pila.backbones.repository import check_model_folder
-        from pila.data.encoders import Encoders, ModelFacts
-
-        folder = find_adapter(adapter)
-        kind = None if folder is None else check_model_folder(folder).get("_class_name")
-        if folder is None or kind != "PilaAdapter":
-            raise InputError(f"adapter is {adapter}, a {kind}; only a PilaAdapter's bank is scored")
-        loaded: Any = PilaAdapter.from_pretrained(folder, use_safetensors=True)
-        encoders = Encoders(ModelFacts.of(find_model(model)), torch.device(device))
+        loaded = load_scorer(adapter, model, device=torch.device(device))
         _loaded.clear()
-        _loaded[key] = loaded.eval().to(device), encoders
+        _loaded[key] = loaded
     return _loaded[key]

@@ -19,7 +19,7 @@ from pila.evaluate.benchmarks.prompt_list import Item, PromptList, find_clips
 from pila.evaluate.benchmarks.reading import read_entries, refuse
 from pila.evaluate.benchmarks.records import read_record, write_json, write_record
 from pila.evaluate.judges import Judge, Question
-from pila.evaluate.judges.asking import ask_all, questions_digest
+from pila.evaluate.judges.asking import ask_all, judged_by
 from pila.evaluate.judges.frames import View
 
 FRAMES = 16
@@ -83,10 +83,12 @@ def judge(
             entry[f"{model_name}_{AVERAGE}"] = average_score(both[0], both[1])
         entry["video"] = str(clips[item.key])
     write_json(path, entries)
-    stated = {"judge": judge.describe(), "questions": questions_digest(questions)}
     protocol = {
         **record.get("protocol", {}),
-        route: {**stated, "stages": "one judge, moments asked for", "prompts": prompts.digest},
+        route: {
+            **judged_by(judge, questions, prompts.digest),
+            "stages": "one judge, moments asked for",
+        },
     }
     write_record(path, {"protocol": protocol, "sampling": read_sampling(folder)})
     return path

@@ -18,7 +18,7 @@ from pila.evaluate.benchmarks.reading import listed, read_entries, refuse, repea
 from pila.evaluate.benchmarks.records import write_json, write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.judges import Judge, Question
-from pila.evaluate.judges.asking import ask_all, questions_digest
+from pila.evaluate.judges.asking import ask_all, judged_by
 from pila.evaluate.judges.frames import View
 from pila.labels.parser import check_prompt
 
@@ -182,8 +182,7 @@ def judge(
         content[dimension] = [sum(counted) / len(counted) if counted else None, rows]
     path = out / "vbench2_eval_results.json"
     write_json(path, content)
-    stated = {"judge": judge.describe(), "questions": questions_digest(questions)}
-    protocol = {**stated, "prompts": prompts.digest}
+    protocol = judged_by(judge, questions, prompts.digest)
     write_record(path, {"protocol": protocol, "sampling": read_sampling(folder)})
     return path
 

@@ -23,7 +23,7 @@ from pila.evaluate.benchmarks.records import write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.benchmarks.videophy2 import find_csv
 from pila.evaluate.judges import Judge, Question
-from pila.evaluate.judges.asking import ask_all, questions_digest
+from pila.evaluate.judges.asking import ask_all, judged_by
 from pila.video import written_whole
 
 NAME = "videophy"
@@ -92,8 +92,7 @@ def judge(
         with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             for q in questions:
                 csv.writer(file).writerow([q.video, q.text, float(values[q.key])])
-        stated = {"judge": judge.describe(), "questions": questions_digest(questions)}
-        protocol = {**stated, "prompts": prompts.digest}
+        protocol = judged_by(judge, questions, prompts.digest)
         write_record(path, {"protocol": protocol, "sampling": sampling})
         written.append(path)
     return written

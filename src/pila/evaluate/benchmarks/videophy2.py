@@ -26,7 +26,7 @@ from pila.evaluate.benchmarks.reading import listed, read_table, refuse, repeate
 from pila.evaluate.benchmarks.records import write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.judges import Judge, Question
-from pila.evaluate.judges.asking import ask_all, questions_digest
+from pila.evaluate.judges.asking import ask_all, judged_by
 from pila.video import written_whole
 
 NAME = "videophy2"
@@ -166,8 +166,7 @@ def judge(
         columns = ("videopath", "rule") if task == "rule" else ("caption", "videopath")
         path = out / f"{task}.csv"
         write_scores(path, rows, columns)
-        stated = {"judge": judge.describe(), "questions": questions_digest(questions)}
-        protocol = {**stated, "prompts": prompts.digest}
+        protocol = judged_by(judge, questions, prompts.digest)
         write_record(path, {"protocol": protocol, "sampling": sampling})
         written.append(path)
     return written

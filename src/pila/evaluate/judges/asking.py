@@ -74,6 +74,15 @@ def ask_all(judge: Judge, questions: Sequence[Question], *, cache: bool = True) 
     return values
 
 
+def judged_by(judge: Judge, questions: Sequence[Question], prompts: str) -> dict[str, Any]:
+    """The protocol of judged clips: judge, questions, and the hash of the prompt list."""
+    return {
+        "judge": judge.describe(),
+        "questions": questions_digest(questions),
+        "prompts": prompts,
+    }
+
+
 def questions_digest(questions: Sequence[Question]) -> dict[str, Any]:
     """What results state about questions: frames, views, parsers and a hash of all texts."""
     return {

@@ -78,6 +78,7 @@ class Files:
     """Where results go; None where nothing is written."""
 
     output: Path
+    settings: Path
     frozen: Path | None
     comparison: Path | None
     explain: Path | None
@@ -252,6 +253,7 @@ def plan_files(request: GenerateRequest) -> Files:
     beside = request.compare
     return Files(
         output=output,
+        settings=output.with_name(f"{output.stem}-settings.json"),
         frozen=output.with_stem(f"{output.stem}-frozen") if beside else None,
         comparison=output.with_stem(f"{output.stem}-compare") if beside else None,
         explain=request.explain,

@@ -6,6 +6,8 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -72,6 +74,8 @@ def run(args: Sequence[str]) -> int:
         logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
     )
     try:
+        if isinstance(command, GenerateRequest) and command.settings_file is not None:
+            command = _over_file(command.settings_file, args)
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
@@ -82,3 +86,22 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
+    """`pila generate --from`: the same arguments again, with the file's values as defaults."""
+    from pila.settings import read_settings
+
+    def parsed(default: GenerateRequest) -> GenerateRequest:
+        return tyro.cli(
+            GenerateRequest,
+            prog="pila generate",
+            args=list(args[1:]),
+            default=default,
+            config=CONFIG,
+        )
+
+    kept = read_settings(settings_file)
+    request = parsed(kept)
+    # The file's categories are those of its prompt; another prompt has its own.
+    return request if request.prompt == kept.prompt else parsed(replace(kept, labels=None))

@@ -212,7 +212,7 @@ def _sample(
             **correction,
         ).frames[0]
     except BaseException as error:
-        pipeline.maybe_free_model_hooks()  # an interrupted call leaves offloaded parts on the device
+        pipeline.maybe_free_model_hooks()  # else offloaded parts stay on the device
         if isinstance(error, torch.OutOfMemoryError):
             raise InputError(
                 f"the device's memory is too small for {sampling.num_frames} frames of "

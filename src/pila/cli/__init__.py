@@ -5,7 +5,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from tyro.conf import subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, single, world
+from pila.cli import data, evaluate, experiment, serve, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -31,22 +31,24 @@ Command = (
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
+    | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
 
-COMMANDS = (
+COMMANDS: dict[type, Callable[[Any], int | None]] = (
     single.COMMANDS
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | serve.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
 
-_TALKATIVE = (single.Train, world.WorldMake, *experiment.COMMANDS)
+_TALKATIVE = (serve.Serve, single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
 
 

@@ -142,6 +142,7 @@ def build(desk: Desk) -> gr.Blocks:
                         True,
                         label="Find when generating",
                         info="Ticking by hand turns this off.",
+                        elem_id="pila-auto",
                         min_width=160,
                     )
                     find = gr.Button("Find now", min_width=120)
@@ -323,8 +324,8 @@ def build(desk: Desk) -> gr.Blocks:
             **private,
         )
         find.click(on_find, prompt, [labels, found, auto, said], **private)
-        labels.input(lambda: (False, ""), None, [auto, found], queue=False, **private)
-        cancel.click(on_cancel, None, said, queue=False, **private)
+        labels.input(lambda: (False, ""), None, [auto, found], **private)
+        cancel.click(on_cancel, None, said, **private)
         gallery.select(on_show, made, [said, *view], **private)
         model.input(
             on_model,
@@ -407,8 +408,9 @@ def _reports(desk: Desk, tokens: list[str]) -> dict[str, Any]:
 
 
 def _bounds(model: Offered) -> str:
-    limits = model.limits
+    limits, (high, wide) = model.limits, model.grid.units
+    unit = f"a multiple of {high}" if high == wide else f"multiples of {high} and {wide}"
     return fragments.message(
-        f"At most {limits.side} pixels a side (a multiple of 16), {limits.frames} frames (4 n + 1) "
-        f"and {limits.steps} steps."
+        f"At most {limits.side} pixels a side ({unit}), {limits.frames} frames "
+        f"({model.grid.temporal} n + 1) and {limits.steps} steps."
     )

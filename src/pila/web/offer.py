@@ -8,7 +8,7 @@ from pila.backbones.attachments import check_attachments
 from pila.backbones.embedded import denoiser_configs, find_attachments, find_model
 from pila.backbones.repository import check_wan_repository, read_json
 from pila.errors import InputError
-from pila.plan import MAX_STEPS, Sampling
+from pila.plan import MAX_STEPS, Grid, Sampling
 from pila.request import GenerateRequest
 
 EMBEDDED = "embedded"
@@ -44,12 +44,14 @@ class Offered:
         own: what the model samples with unless asked otherwise, within the limits.
         limits: with nothing left open.
         adapters: name on the page -> place, of those that fit.
+        grid: the sizes that the model takes.
     """
 
     place: str
     own: Sampling
     limits: Limits
     adapters: dict[str, str]
+    grid: Grid
 
 
 def offer(
@@ -106,6 +108,7 @@ def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Offered:
         own=replace(sampling, steps=min(sampling.steps, limits.steps)),
         limits=limits,
         adapters={name: where for name, where in adapters.items() if _fits(where, denoisers)},
+        grid=Grid.of_folder(folder),
     )
 
 

@@ -17,7 +17,10 @@ RANK = {
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
     **dict.fromkeys(
-        ("plan", "generate", "explain", "experiment", "evaluation", "score", "benchmark", "doctor"),
+        (
+            *("plan", "generate", "settings", "explain", "experiment", "evaluation", "score"),
+            *("benchmark", "doctor"),
+        ),
         5,
     ),
     **dict.fromkeys(("cli", "web"), 6),

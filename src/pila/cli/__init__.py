@@ -5,7 +5,9 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -13,7 +15,7 @@ from tyro.conf import subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, single, world
+from pila.cli import data, evaluate, experiment, serve, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -29,22 +31,24 @@ Command = (
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
+    | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
 
-COMMANDS = (
+COMMANDS: dict[type, Callable[[Any], int | None]] = (
     single.COMMANDS
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | serve.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
 
-_TALKATIVE = (single.Train, world.WorldMake, *experiment.COMMANDS)
+_TALKATIVE = (serve.Serve, single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
 
 
@@ -72,6 +76,8 @@ def run(args: Sequence[str]) -> int:
         logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
     )
     try:
+        if isinstance(command, GenerateRequest) and command.settings_file is not None:
+            command = _over_file(command.settings_file, args)
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
@@ -82,3 +88,22 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
+    """`pila generate --from`: the same arguments again, with the file's values as defaults."""
+    from pila.settings import read_settings
+
+    def parsed(default: GenerateRequest) -> GenerateRequest:
+        return tyro.cli(
+            GenerateRequest,
+            prog="pila generate",
+            args=list(args[1:]),
+            default=default,
+            config=CONFIG,
+        )
+
+    kept = read_settings(settings_file)
+    request = parsed(kept)
+    # The file's categories are those of its prompt; another prompt has its own.
+    return request if request.prompt == kept.prompt else parsed(replace(kept, labels=None))

@@ -24,7 +24,7 @@ class TradeParser:
         text, parse = check_prompt(prompt), self.otherwise(prompt)
         for pattern, categories in FOUNDRY.items():
             if word := re.search(pattern, text.lower()):
-                evidence = {category: (word[0],) for category in categories}
+                evidence = dict.fromkeys(categories, (word[0],))
                 return replace(parse, categories=categories, evidence=evidence, parser="trade")
         return parse
 

@@ -27,7 +27,7 @@ _INTRODUCTION = """# Commands
 
 `pila COMMAND --help` prints the same. Exit codes: 0 success, 1 a fault, 2 a mistake in what was
 asked (`error: ...`, with the remedy), 130 an interrupt. Options that say nothing of a default are
-off, empty or decided by the model. `pila --version` prints the version.
+off, empty, or left to the model. `pila --version` prints the version.
 """
 
 
@@ -37,7 +37,7 @@ class Option:
 
     Attributes:
         name: as it is typed: `--seed`, or `PROMPT` for an argument.
-        value: what follows it; empty for a flag.
+        value: what follows it; empty for a flag, and for an argument unless it repeats.
         default: as text; None where it is required, empty where there is nothing to show.
         help: one paragraph.
     """
@@ -82,7 +82,7 @@ def page(found: list[Reference] | None = None) -> str:
         if len(commands) > 1:
             lines += [f"All {len(commands)} take these options.", ""]
         if options:
-            lines += ["| option | value | default | meaning |", "|---|---|---|---|"]
+            lines += ["| option | meaning |", "|---|---|"]
             lines += [_row(option) for option in options]
             lines += [""]
     return "\n".join(lines)
@@ -125,6 +125,8 @@ def _option(made: type, field: Field, hint: Any) -> Option:
     said = next((n.help for n in notes if getattr(n, "help", None)), None)
     name = next((n.name for n in notes if getattr(n, "name", None)), None) or field.name
     positional = any(note is _POSITIONAL for note in notes)
+    if positional:
+        value = "..." if value.endswith("...") else ""
     return Option(
         name=name.upper() if positional else f"--{name.replace('_', '-')}",
         value="" if kind is bool else value,
@@ -135,9 +137,9 @@ def _option(made: type, field: Field, hint: Any) -> Option:
 
 def _value(kind: Any) -> str:
     if get_origin(kind) is Literal:
-        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+        return "/".join(str(choice) for choice in get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(_value(part) for part in get_args(kind) if part is not type(None))
+        return "/".join(_value(part) for part in get_args(kind) if part is not type(None))
     if get_origin(kind) is tuple:
         first, *rest = get_args(kind)
         if rest == [...]:
@@ -185,9 +187,13 @@ def _attribute_docs(made: type) -> dict[str, str]:
 
 
 def _row(option: Option) -> str:
-    default = "required" if option.default is None else option.default and f"`{option.default}`"
-    cells = (f"`{option.name}`", option.value, default, option.help)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    typed = f"{option.name} {option.value}".strip()
+    meaning = option.help
+    if option.default is None:
+        meaning += " **Required.**"
+    elif option.default:
+        meaning += f" *Default:* `{option.default}`"
+    return f"| `{typed}` | {meaning.strip()} |"
 
 
 if __name__ == "__main__":

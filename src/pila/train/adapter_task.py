@@ -53,6 +53,8 @@ class AdapterTask:
         start = find_adapter(config.start)
         if start is not None:
             self.check_start(check_model_folder(start), check_model_folder(folder / "transformer"))
+        if backbone is not None:
+            self._check_backbone(backbone, check_model_folder(folder / "transformer"))
         self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
         self._check_clips(folder)
         self.training, self.held_out = self._split()
@@ -61,7 +63,6 @@ class AdapterTask:
             dtype = torch.bfloat16 if half else torch.float32
             backbone = WanBackbone(folder, device=device, dtype=dtype)
         self.frozen = FrozenGenerator(backbone.to(self.device))
-        self._check_backbone()
         self.kept = self._keeping() if config.noise_draws else None
         torch.manual_seed(config.seed)
         self.module: Any = self.build()
@@ -244,18 +245,17 @@ class AdapterTask:
                     f"{here}; make the cache with --model {self.config.model}"
                 )
 
-    def _check_backbone(self) -> None:
-        """Refuse a backbone that takes other latents or embeddings than the clips have."""
-        backbone = self.frozen.backbone
-        latents = self.config.couple.adapter.latent_channels
-        for what, there, here in (
-            ("latent_channels", backbone.latent_channels, latents),
-            ("text_width", backbone.text_width, self.clips.empty.shape[-1]),
+    def _check_backbone(self, backbone: Any, transformer: Mapping[str, Any]) -> None:
+        """Refuse a backbone that takes other latents or embeddings than the model's denoiser."""
+        for name, here in (
+            ("latent_channels", transformer.get("in_channels")),
+            ("text_width", transformer.get("text_dim")),
         ):
+            there = getattr(backbone, name, None)
             if there != here:
                 raise InputError(
-                    f"the backbone's {what} is {there}, but the clips have {here}; use a backbone "
-                    f"of {self.config.model}'s latents and embeddings"
+                    f"the backbone's {name} is {there}, but the latents and embeddings of "
+                    f"{self.config.model} have {here}; use one that denoises these"
                 )
 
     def _split(self) -> tuple[Tensor, Tensor]:

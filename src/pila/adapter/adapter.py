@@ -99,7 +99,8 @@ class PilaAdapter(LatentAdapter):
         gate: "quadratic" (the paper's), "none", "mid" or "learned"; see `gate.py`.
         gate_floor: the least gain of the gate.
         field_estimator: "anchored" (AFE), or "scaffold" for the ablation without it.
-        encoder_blocks, decoder_blocks: residual blocks of either network.
+        encoder_blocks: residual blocks of the encoder.
+        decoder_blocks: residual blocks of the decoder.
         encoder_sees_motion: whether the encoder reads `motion_cues` beside the estimate. Ours.
         conv: "factorised" (2+1)-D or "dense" 3x3x3 convolutions.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
@@ -181,7 +182,8 @@ class PilaAdapter(LatentAdapter):
         """The gated correction g(sigma) dv [b, c, t, h, w] in float32, to be added to v.
 
         Args:
-            x_t, v: noisy latents and the generator's prediction at them, [b, c, t, h, w].
+            x_t: noisy latents, [b, c, t, h, w].
+            v: the generator's prediction at them, of the same shape.
             sigma: noise levels in [0, 1], 1 = pure noise, [b].
             text: pooled embedding of the refined prompt, [b, text_dim]; see `pool_text`.
             labels: categories that the prompt names, bool [b, 8]; None routes by c alone.

@@ -173,11 +173,11 @@ def _read(job: Job) -> Rows:
     from pila.adapter import PilaAdapter
     from pila.data.encoders import Encoders, ModelFacts
     from pila.data.flow_targets import true_targets
-    from pila.train.frozen import FrozenGenerator
+    from pila.train.frozen import FrozenGenerator, WanBackbone
 
     folder = find_model(job.model)
     encoders = Encoders(ModelFacts.of(folder), torch.device("cpu"))
-    frozen = FrozenGenerator(folder)
+    frozen = FrozenGenerator(WanBackbone(folder))
     adapter = PilaAdapter.from_pretrained(adapter_folder(job.adapter), use_safetensors=True).eval()
     canvas = Canvas(size=job.size)
     rows: Rows = []

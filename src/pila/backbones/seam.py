@@ -147,6 +147,10 @@ class ConditionalVelocity:
         finally:
             denoiser._compiled_call_impl = compiled
 
-    def _keep(self, output: Any) -> None:
+    def keep(self, velocity: Tensor) -> None:
+        """Take in the velocity of a pass; of those since the last step the first one counts."""
         if self._value is None:
-            self._value = output[0] if isinstance(output, tuple) else output.sample
+            self._value = velocity
+
+    def _keep(self, output: Any) -> None:
+        self.keep(output[0] if isinstance(output, tuple) else output.sample)

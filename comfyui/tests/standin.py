@@ -8,6 +8,7 @@ ModelSamplingDiscreteFlow), `comfy/model_patcher.py` (ModelPatcher), `comfy/samp
 
 import copy
 import sys
+from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -120,7 +121,7 @@ def sample(
 
     def euler(guider: Any, sigmas: Tensor, *rest: Any) -> Tensor:
         x = sigmas[0] * noise
-        for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+        for now, then in pairwise(sigmas):
             denoised = predict(patcher, x, now.expand(len(x)), positive, negative, cfg)
             x = x + (x - denoised) / now * (then - now)
         return x

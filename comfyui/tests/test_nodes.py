@@ -234,9 +234,7 @@ def test_explain_without_a_router(
     assert "routing: " not in report
 
 
-def test_given_frames_are_read_clean_and_not_written(
-    nodes: dict[str, Any], wan: Wan, adapter: Any
-):
+def test_given_frames_are_read_clean_and_not_written(nodes: dict[str, Any], wan: Wan, adapter: Any):
     """Wan 2.2 5B: ComfyUI keeps given frames clean in x_t and passes a mask that is 0 on them."""
     mask = torch.ones(1, 1, 3, 1, 1)
     mask[:, :, 0] = 0

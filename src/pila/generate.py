@@ -1,7 +1,6 @@
 """From a prompt to files: the frozen and the corrected clip from the same noise, and a report."""
 
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, make_parser
 from pila.plan import Plan, prepare
+from pila.progress import progress_bar
 from pila.request import GenerateRequest
 from pila.video import side_by_side, write_video
 
@@ -142,7 +142,12 @@ def _load(request: GenerateRequest) -> Any:
 
 
 def quiet() -> None:
-    """One progress bar is enough: silence those of loading, and notes on expected things."""
+    """One progress bar is enough: silence those of loading, and notes on expected things.
+
+    Not where `--verbose` asks for all of them.
+    """
+    if logger.isEnabledFor(logging.DEBUG):
+        return
     import diffusers
     import transformers
 
@@ -241,7 +246,5 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
     """One bar over all denoising steps, on a terminal only."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc="denoising", unit="step", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=total, desc="denoising", unit="step") as bar:
         yield bar.update

@@ -6,14 +6,15 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import subcommand
+from tyro.conf import CascadeSubcommandArgs, arg, subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, single, world
+from pila.cli import data, evaluate, experiment, share, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -29,23 +30,39 @@ Command = (
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
+    | Annotated[share.Push, subcommand("push", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """A command, and how much is said beside its result; both flags go before or behind it."""
+
+    command: Annotated[Command, arg(name="")]
+    quiet: CascadeSubcommandArgs[bool] = False
+    """Say nothing but the result and errors: no progress bar, no notes."""
+    verbose: CascadeSubcommandArgs[bool] = False
+    """Also say what is done, and where an error was noticed."""
+
+
 COMMANDS = (
     single.COMMANDS
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | share.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
 
 _TALKATIVE = (single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
+
+logger = logging.getLogger("pila")
 
 
 def main() -> None:
@@ -58,22 +75,26 @@ def run(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
         print(f"pila {__version__}")
         return 0
-    command: Any = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
+    invocation = tyro.cli(
+        Invocation,
         prog="pila",
-        description="Physics for frozen Wan video generators.",
+        description="Physics for frozen Wan video generators. Completion of commands in your "
+        "shell: source <(pila --tyro-print-completion bash), or zsh.",
         args=list(args),
         config=CONFIG,
     )
+    command: Any = invocation.command
     if isinstance(command, world.World | data.Data | experiment.Experiment):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pila").setLevel(
-        logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
-    )
+    logger.setLevel(_level(command, quiet=invocation.quiet, verbose=invocation.verbose))
+    logger.debug("%s", command)
     try:
+        if invocation.quiet and invocation.verbose:
+            raise InputError("--quiet and --verbose exclude each other; use one of them")
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
+        logger.debug("noticed here", exc_info=True)
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -82,3 +103,12 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def _level(command: Any, *, quiet: bool, verbose: bool) -> int:
+    """Of the package's logger, which the progress bar heeds as well."""
+    if quiet:
+        return logging.ERROR
+    if verbose:
+        return logging.DEBUG
+    return logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING

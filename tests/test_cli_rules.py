@@ -28,7 +28,8 @@ def commands(of: Any) -> Iterator[tuple[str, type]]:
             yield from commands(of)
             return
         assert isinstance(of, type)
-        inner = get_type_hints(of, include_extras=True).get("command")
+        hints = get_type_hints(of, include_extras=True)
+        inner = hints.get("command", hints.get("benchmark"))
         for words, kind in [("", of)] if inner is None else commands(inner):
             yield f"{names[0]} {words}".strip(), kind
         return
@@ -128,14 +129,14 @@ ask pila gen
 ask pila generate --adapter-
 ask pila label --parser ''
 ask pila world m
-ask pila push --qu
+ask pila --qu
 """
 
 
 def test_completion_in_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as end:
         run(["--tyro-print-completion", "bash"])
-    assert end.value.code == 0
+    assert not end.value.code
     script = tmp_path / "pila.bash"
     script.write_text(capsys.readouterr().out)
     asked = COMPLETE.format(script=script)
@@ -152,7 +153,7 @@ def test_completion_in_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 def test_completion_for_zsh(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as end:
         run(["--tyro-print-completion", "zsh"])
-    assert end.value.code == 0
+    assert not end.value.code
     printed = capsys.readouterr().out
     assert printed.startswith("#compdef pila")
     assert "--adapter-scale" in printed
@@ -161,7 +162,7 @@ def test_completion_for_zsh(capsys: pytest.CaptureFixture[str]):
 NO_MODEL = "pass 'embedded', an existing folder, or a hub id"
 MISTAKES = {
     "train embeded": ("'embeded'|embeded", "embedded-couple"),
-    "train embedded-couple --dry-run --model /nowhere/model": ("/nowhere/model", NO_MODEL),
+    "train embedded-couple --output {out}/t --model /nowhere/m": ("/nowhere/m", "pila data cache"),
     "world make --out {out} --scene thrown_bal": ("thrown_bal", "did you mean 'thrown_ball'"),
     "world show --out {out}/s.png --scene thrown_bal": ("thrown_bal", "did you mean"),
     "world make --out {out} --categories thermic": ("thermic", "did you mean thermal"),
@@ -187,7 +188,7 @@ MISTAKES = {
     "evaluate videophy prompts --source {out}/none --out {out}/p.json": ("{out}/none", "pass|give"),
     "evaluate videophy generate --prompts {out}/none.json --output {out}/g": (
         "{out}/none.json",
-        "prompts",
+        "give an existing",
     ),
     "benchmark nobody": ("nobody", "embedded"),
     "push /nowhere/a me/ball": ("/nowhere/a", "pass an adapter's folder"),

@@ -15,6 +15,7 @@ from pila.video import written_whole
 
 CARD = Path("model_card.md")
 """Where a dry run writes the card."""
+_HTTP_LIBRARIES = ("httpx", "httpx2", "requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,17 +170,17 @@ def _prepare_repository(api: Any, repo: str, *, public: bool) -> None:
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
     """Turn the hub client's errors into one line with a remedy."""
-    from httpx import TransportError
     from huggingface_hub import constants
-    from huggingface_hub.errors import BadRequestError, HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         yield
-    except BadRequestError as error:
-        reason = error.server_message or str(error)
+    except InputError:
+        raise
+    except ValueError as error:  # the client's word for a card that the hub does not accept
         raise InputError(
-            f"the hub refused the upload to {repo} ({_one_line(reason)}); write the card with "
-            "--dry-run, correct it, and pass it as --card"
+            f"the hub refuses the card of {repo} ({_one_line(error)}); write one with --dry-run, "
+            "correct it, and pass it as --card"
         ) from error
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
@@ -192,7 +193,11 @@ def _hub_errors(repo: str) -> Iterator[None]:
         raise InputError(
             f"the hub answered {status} ({_one_line(error)}); try again later"
         ) from error
-    except (TransportError, OSError) as error:
+    except Exception as error:
+        # The client has changed its HTTP library twice; each has a hierarchy of its own.
+        library = type(error).__module__.partition(".")[0]
+        if library not in _HTTP_LIBRARIES and not isinstance(error, OSError):
+            raise
         raise InputError(
             f"the hub at {constants.ENDPOINT} cannot be reached ({_one_line(error)}); check the "
             "network and HF_ENDPOINT, then run the same command again"

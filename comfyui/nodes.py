@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """The nodes: Load PILA Adapter, PILA Categories, Apply PILA, Explain PILA."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """PILA's correction inside ComfyUI's sampling: from x_t and `denoised` to v and back.
 
 How ComfyUI's quantities are pila's:

@@ -11,7 +11,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "pila"
 
 # Lower may not import higher. A new top-level module must be given its place here.
 RANK = {
-    **dict.fromkeys(("errors", "types", "flow", "video", "request", "progress", "provenance", "workers"), 0),
+    **dict.fromkeys(
+        ("errors", "types", "flow", "video", "request", "progress", "provenance", "workers"), 0
+    ),
     "physics": 1,
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
@@ -33,7 +35,10 @@ RANK = {
     **dict.fromkeys(("cli", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
-NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "progress", "video", "workers"}}
+NARROW = {
+    "labels": {"errors", "physics"},
+    "world": {"errors", "physics", "progress", "video", "workers"},
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 """Runs the nodes inside a real ComfyUI checkout; a process of its own, since ComfyUI takes over.
 
     COMFYUI_PATH=/path/to/ComfyUI python comfyui/tests/real_comfyui.py WORKPLACE
@@ -126,11 +127,12 @@ def compare(nodes: Any, found: dict[str, Any]) -> None:
         return nodes["PilaApply"]().apply(patcher, given.pop("adapter", adapter), **given)
 
     frozen = sampled(model)
-    for name, node, call in (
+    cases: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
         ("whole", {}, {}),
         ("cond", {"reference": "cond"}, {"reference": "cond"}),
         ("window", {"start_percent": 0.5, "strength": 2.0}, {"adapter_scale": 2.0}),
-    ):
+    )
+    for name, node, call in cases:
         corrected, record = applied(**node)
         result = sampled(corrected)
         if name == "window":

@@ -35,6 +35,13 @@ class Flow(CONST):
         return self.shift * t / (1 + (self.shift - 1) * t)
 
 
+class Eps:
+    """The noise levels of a diffusion model that is no flow."""
+
+    def percent_to_sigma(self, percent: float) -> float:
+        return 14.6 * (1 - percent)
+
+
 class Model:
     """BaseModel around a denoiser of diffusers; `apply_model` returns x0_hat in fp32."""
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from comfyui.tests import standin
 from tests.backbones import tiny
 from tests.backbones.conftest import small_adapter
 
-from comfyui.tests import standin
 from pila.backbones.wan import PilaWanPipeline
 from pila.errors import InputError
 
@@ -287,7 +287,7 @@ def test_a_failed_sampling_leaves_nothing_behind(nodes: dict[str, Any], wan: Wan
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: setattr(m, "model_sampling", object()), "not a Wan flow model"),
+        (lambda m: setattr(m, "model_sampling", standin.Eps()), "not a Wan flow model"),
         (lambda m: delattr(m.diffusion_model, "text_dim"), "not a Wan flow model"),
         (lambda m: setattr(m.diffusion_model, "text_dim", 64), "embeddings are 64 wide"),
         (lambda m: setattr(m.latent_format, "latent_channels", 48), "denoises 48 latent channels"),
@@ -298,9 +298,6 @@ def test_models_that_do_not_fit_are_refused(
 ):
     inner = standin.Model(wan.parts["transformer"])
     change(inner)
-    inner.model_sampling = getattr(inner, "model_sampling", None)
-    if not hasattr(inner.model_sampling, "percent_to_sigma"):
-        inner.model_sampling = type("EPS", (), {"percent_to_sigma": lambda self, p: 1 - p})()
     with pytest.raises(InputError, match=message):
         apply(nodes, standin.ModelPatcher(inner), adapter)
 

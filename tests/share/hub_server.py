@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-WRITE_TOKEN = "hf_write"  # noqa: S105
-READ_TOKEN = "hf_read"  # noqa: S105
+WRITE_TOKEN = "hf_write"
+READ_TOKEN = "hf_read"
 
 
 @dataclass

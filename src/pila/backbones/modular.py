@@ -77,7 +77,7 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
     model_name = "wan"
 
     def __init__(self, denoiser: ModularPipelineBlocks) -> None:
-        self._denoiser = denoiser
+        self._denoiser: Any = denoiser
         super().__init__()
 
     @property

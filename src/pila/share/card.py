@@ -55,7 +55,7 @@ class Training:
     @property
     def model(self) -> str | None:
         """The generator that the last stage was trained with, as the run was told."""
-        return next((str(c["model"]) for c in reversed(self.stages.values())), None)
+        return next((str(c["model"]) for c in reversed(list(self.stages.values()))), None)
 
 
 def read_results(path: Path, attachment: Attachment) -> Mapping[str, Any]:

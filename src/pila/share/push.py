@@ -170,39 +170,44 @@ def _prepare_repository(api: Any, repo: str, *, public: bool) -> None:
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
     """Turn the hub client's errors into one line with a remedy."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
         yield
     except InputError:
         raise
-    except ValueError as error:  # the client's word for a card that the hub does not accept
-        raise InputError(
-            f"the hub refuses the card of {repo} ({_one_line(error)}); write one with --dry-run, "
-            "correct it, and pass it as --card"
-        ) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            raise InputError(
-                f"the hub refused the token for {repo} ({status}); it may have expired, or may not "
-                "write there: make one with write access at "
-                f"{constants.ENDPOINT}/settings/tokens, then `hf auth login` or set HF_TOKEN"
-            ) from error
-        raise InputError(
-            f"the hub answered {status} ({_one_line(error)}); try again later"
-        ) from error
     except Exception as error:
-        # The client has changed its HTTP library twice; each has a hierarchy of its own.
-        library = type(error).__module__.partition(".")[0]
-        if library not in _HTTP_LIBRARIES and not isinstance(error, OSError):
+        # A failed upload of one file comes as a RuntimeError around what went wrong.
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None
+        message = _explained(cause or error, repo)
+        if message is None:
             raise
-        raise InputError(
-            f"the hub at {constants.ENDPOINT} cannot be reached ({_one_line(error)}); check the "
-            "network and HF_ENDPOINT, then run the same command again"
-        ) from error
+        raise InputError(message) from error
 
 
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+def _explained(error: BaseException, repo: str) -> str | None:
+    """What to tell the user; None for an error that is no fault of hub, network or token."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    words = " ".join(str(error).split())
+    if isinstance(error, HfHubHTTPError):
+        status = getattr(error.response, "status_code", None)
+        if status not in (401, 403):
+            return f"the hub answered {status} ({words}); try again later"
+        return (
+            f"the hub refused the token for {repo} ({status}); it may have expired, or may not "
+            f"write there: make one with write access at {constants.ENDPOINT}/settings/tokens, "
+            "then `hf auth login` or set HF_TOKEN"
+        )
+    if isinstance(error, ValueError):  # the client's word for a card that the hub does not take
+        return (
+            f"the hub refuses the card of {repo} ({words}); write one with --dry-run, correct it, "
+            "and pass it as --card"
+        )
+    # The client has changed its HTTP library twice; each has a hierarchy of its own.
+    library = type(error).__module__.partition(".")[0]
+    if library in _HTTP_LIBRARIES or isinstance(error, OSError):
+        return (
+            f"the hub at {constants.ENDPOINT} cannot be reached ({words}); check the network and "
+            "HF_ENDPOINT, then run the same command again"
+        )
+    return None

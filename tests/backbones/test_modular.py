@@ -1,5 +1,6 @@
 """The modular front end on tiny real Wan components: the same clips as `PilaWanPipeline`."""
 
+from pathlib import Path
 from typing import Any
 
 import PIL.Image
@@ -178,3 +179,15 @@ def test_same_latents_from_an_image(live: PilaAdapter):
         PilaWanImageToVideoPipeline(**parts, adapter=live), image=image, guidance_scale=SCALE
     )
     assert torch.equal(latents(pipeline, image=image), expected)
+
+
+def test_attaches_to_a_repository(wan_folder: Path, live: PilaAdapter):
+    """As docs/nodes.md has it: the adapter is no component of a plain Wan repository."""
+    pipeline = with_adapter(WanBlocks()).init_pipeline(str(wan_folder))
+    pipeline.load_components()
+    assert pipeline.adapter is None
+    pipeline.update_components(adapter=live)
+    pipeline.set_progress_bar_config(disable=True)
+    gates: list[float] = []
+    latents(pipeline, record=lambda output: gates.append(float(output.gate[0])))
+    assert gates == [1.0, 1.0, 1.0]

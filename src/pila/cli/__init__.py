@@ -78,8 +78,8 @@ def run(args: Sequence[str]) -> int:
     invocation = tyro.cli(
         Invocation,
         prog="pila",
-        description="Physics for frozen Wan video generators. Completion of commands in your "
-        "shell: source <(pila --tyro-print-completion bash), or zsh.",
+        description="Physics for frozen Wan video generators. For completion in a shell, "
+        "--tyro-print-completion {bash,zsh,tcsh} prints its script.",
         args=list(args),
         config=CONFIG,
     )

@@ -11,22 +11,35 @@ SOURCE = Path(__file__).parents[1] / "src" / "pila"
 
 # Lower may not import higher. A new top-level module must be given its place here.
 RANK = {
-    **dict.fromkeys(("errors", "types", "flow", "video", "request", "provenance", "workers"), 0),
+    **dict.fromkeys(
+        ("errors", "types", "flow", "video", "request", "progress", "provenance", "workers"), 0
+    ),
     "physics": 1,
     **dict.fromkeys(("labels", "world", "adapter"), 2),
     **dict.fromkeys(("prophy", "backbones", "data"), 3),
     **dict.fromkeys(("train", "recipes", "evaluate", "diagnose", "assets"), 4),
     **dict.fromkeys(
         (
-            *("plan", "generate", "settings", "explain", "experiment", "evaluation", "score"),
-            *("benchmark", "doctor"),
+            "plan",
+            "generate",
+            "settings",
+            "explain",
+            "experiment",
+            "evaluation",
+            "score",
+            "benchmark",
+            "doctor",
+            "share",
         ),
         5,
     ),
     **dict.fromkeys(("cli", "web"), 6),
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
-NARROW = {"labels": {"errors", "physics"}, "world": {"errors", "physics", "video", "workers"}}
+NARROW = {
+    "labels": {"errors", "physics"},
+    "world": {"errors", "physics", "progress", "video", "workers"},
+}
 
 
 def imported(path: Path) -> set[str]:

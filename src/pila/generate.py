@@ -1,7 +1,6 @@
 """From a prompt to files: the frozen and the corrected clip from the same noise, and a report."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, make_parser
 from pila.plan import Plan, prepare
+from pila.progress import progress_bar
 from pila.request import GenerateRequest
 from pila.settings import settled, write_settings
 from pila.video import side_by_side, write_video
@@ -168,7 +168,12 @@ def load(request: GenerateRequest) -> Any:
 
 
 def quiet() -> None:
-    """One progress bar is enough: silence those of loading, and notes on expected things."""
+    """One progress bar is enough: silence those of loading, and notes on expected things.
+
+    Not where `--verbose` asks for all of them.
+    """
+    if logger.isEnabledFor(logging.DEBUG):
+        return
     import diffusers
     import transformers
 
@@ -274,10 +279,8 @@ def _progress(
     steps: int, clips: int, on_step: OnStep | None
 ) -> Iterator[Callable[[str, int], None]]:
     """One bar over all denoising steps, on a terminal only; `on_step` hears of each of them."""
-    from tqdm import tqdm
-
     total = steps * clips
-    with tqdm(total=total, desc="denoising", unit="step", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=total, desc="denoising", unit="step") as bar:
 
         def advance(clip: str, step: int) -> None:
             bar.update()

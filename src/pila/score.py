@@ -6,7 +6,6 @@ each shared; every window is encoded, read by the adapter's bank and held agains
 
 import html
 import json
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tyro.conf import Positional
 
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.progress import progress_bar
 from pila.request import ParserName
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
@@ -155,9 +155,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     pages = request.pictures or (
         request.html and request.html.parent / f"{request.html.stem}-files"
     )
-    from tqdm import tqdm
-
-    with torch.inference_mode(), tqdm(files, unit="video", disable=not sys.stderr.isatty()) as bar:
+    with torch.inference_mode(), progress_bar(files, unit="video") as bar:
         for path in bar:
             try:
                 seen = _Seen(fps=view.fps)

@@ -70,9 +70,7 @@ def test_companions_and_tiles_have_rows_of_their_own(tmp_path):
         assert row["adapter_ms"] > 0
     with pytest.raises(InputError, match="beside has 'turbo'; choose from compile, fp8"):
         run(BenchmarkRequest(beside=("turbo",), output=tmp_path))
-    with pytest.raises(
-        InputError, match="group-offload needs an accelerator; pass --device"
-    ):
+    with pytest.raises(InputError, match="group-offload needs an accelerator; pass --device"):
         run(BenchmarkRequest(beside=("group-offload",), device="cpu", repeats=1, output=tmp_path))
 
 

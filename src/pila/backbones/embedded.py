@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pila.backbones.attachments import Attachment, check_attachments, look_at, put_on
+from pila.backbones.attachments import (
+    ADAPTERS,
+    Attachment,
+    check_attachments,
+    look_at,
+    put_on,
+)
 from pila.backbones.base import check_fit
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
@@ -90,7 +96,7 @@ def load_pipeline(
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     for attachment in found:
         if attachment.kind == "adapter":
-            own = _load_adapter(attachment)
+            own = load_adapter(attachment.folder)
     if isinstance(own, torch.nn.Module):
         own.eval()
     pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
@@ -169,11 +175,22 @@ def _pipeline_class(name: str) -> Any:
     return PilaWanPipeline
 
 
-def _load_adapter(attachment: Attachment) -> Any:
+def load_adapter(folder: Path) -> Any:
+    """The `PilaAdapter` or `PlainAdapter` that a folder holds, in float32 on the CPU.
+
+    Raises:
+        InputError: it holds something else, or weights that cannot be read.
+    """
     import pila.adapter
 
-    cls = getattr(pila.adapter, attachment.config["_class_name"])
-    return cls.from_pretrained(attachment.folder, use_safetensors=True)
+    found = look_at(folder)
+    if found.kind != "adapter":
+        raise InputError(
+            f"{folder} holds a {found.kind}, not an adapter; pass the folder of one "
+            f"({' or '.join(ADAPTERS)})"
+        )
+    cls = getattr(pila.adapter, found.config["_class_name"])
+    return cls.from_pretrained(folder, use_safetensors=True).eval()
 
 
 def _find(

@@ -17,38 +17,51 @@ Correct = Callable[[Tensor, Tensor, float, int], Tensor | None]
 in the dtypes that the pipeline passes, the noise level, and the 0-based index in the schedule."""
 
 
-@contextmanager
-def velocity_correction(scheduler: Any, correct: Correct) -> Iterator[None]:
-    """Add `correct`'s dv to the velocity that every `scheduler.step` in this context receives.
+class CorrectedVelocity:
+    """v + dv, step after step of one sampling.
 
     v is handed on untouched, dtype included, where dv is None or still exactly zero, so that an
     untrained adapter leaves every bit as it was. Once dv has been non-zero the sum is taken and
     handed on in fp32: rounding v + dv back to bf16 would lose most of a small dv, and both UniPC
-    and Euler compute with an fp32 velocity as it is. Contexts nest (the innermost corrects first)
-    and restore the step on any exit.
+    and Euler compute with an fp32 velocity as it is.
 
     Args:
         scheduler: a flow-matching scheduler with `sigmas`, where 1 is noise.
         correct: see `Correct`; called once per step, under the pipeline's own `no_grad`.
     """
+
+    def __init__(self, scheduler: Any, correct: Correct) -> None:
+        self._noise_levels = _NoiseLevels(scheduler)
+        self._correct = correct
+        self._live = False
+
+    def __call__(self, x_t: Tensor, v: Tensor, timestep: Any) -> Tensor:
+        """The velocity [b, c, t, h, w] for the scheduler's next step, which is at `timestep`."""
+        index, sigma = self._noise_levels.at(timestep)
+        dv = self._correct(x_t, v, sigma, index)
+        if dv is None:
+            return v
+        exact = torch.promote_types(v.dtype, torch.float32)
+        # Adding zeros to fp32 changes nothing, so only a lower precision needs the look at dv. It
+        # waits for the device, hence never again after the first live step.
+        self._live = self._live or v.dtype == exact or bool(dv.any())
+        return v.to(exact) + dv.to(exact) if self._live else v
+
+
+@contextmanager
+def velocity_correction(scheduler: Any, correct: Correct) -> Iterator[None]:
+    """Hand every `scheduler.step` in this context a `CorrectedVelocity`.
+
+    Contexts nest (the innermost corrects first) and restore the step on any exit.
+    """
     original = scheduler.step
     replaced = vars(scheduler).get("step")
-    noise_levels = _NoiseLevels(scheduler)
-    live = False
+    corrected = CorrectedVelocity(scheduler, correct)
 
     @functools.wraps(original)  # pipelines look for options in the signature of `step`
     def step(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-        nonlocal live
-        index, sigma = noise_levels.at(timestep)
-        dv = correct(sample, model_output, sigma, index)
-        if dv is not None:
-            exact = torch.promote_types(model_output.dtype, torch.float32)
-            # Adding zeros to fp32 changes nothing, so only a lower precision needs the look at
-            # dv. It waits for the device, hence never again after the first live step.
-            live = live or model_output.dtype == exact or bool(dv.any())
-            if live:
-                model_output = model_output.to(exact) + dv.to(exact)
-        return original(model_output, timestep, sample, *args, **kwargs)
+        v = corrected(sample, model_output, timestep)
+        return original(v, timestep, sample, *args, **kwargs)
 
     scheduler.step = step
     try:
@@ -134,6 +147,10 @@ class ConditionalVelocity:
         finally:
             denoiser._compiled_call_impl = compiled
 
-    def _keep(self, output: Any) -> None:
+    def keep(self, velocity: Tensor) -> None:
+        """Take in the velocity of a pass; of those since the last step the first one counts."""
         if self._value is None:
-            self._value = output[0] if isinstance(output, tuple) else output.sample
+            self._value = velocity
+
+    def _keep(self, output: Any) -> None:
+        self.keep(output[0] if isinstance(output, tuple) else output.sample)

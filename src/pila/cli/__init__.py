@@ -6,16 +6,16 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import subcommand
+from tyro.conf import CascadeSubcommandArgs, arg, subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, serve, single, world
+from pila.cli import data, evaluate, experiment, serve, share, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -32,11 +32,24 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
     | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
+    | Annotated[share.Push, subcommand("push", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """A command, and how much is said beside its result; both flags go before or behind it."""
+
+    command: Annotated[Command, arg(name="")]
+    quiet: CascadeSubcommandArgs[bool] = False
+    """Say nothing but the result and errors: no progress bar, no notes."""
+    verbose: CascadeSubcommandArgs[bool] = False
+    """Also say what is done, and where an error was noticed."""
+
 
 COMMANDS: dict[type, Callable[[Any], int | None]] = (
     single.COMMANDS
@@ -44,12 +57,15 @@ COMMANDS: dict[type, Callable[[Any], int | None]] = (
     | data.COMMANDS
     | experiment.COMMANDS
     | serve.COMMANDS
+    | share.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
 
 _TALKATIVE = (serve.Serve, single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
+
+logger = logging.getLogger("pila")
 
 
 def main() -> None:
@@ -62,24 +78,28 @@ def run(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
         print(f"pila {__version__}")
         return 0
-    command: Any = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
+    invocation = tyro.cli(
+        Invocation,
         prog="pila",
-        description="Physics for frozen Wan video generators.",
+        description="Physics for frozen Wan video generators. For completion in a shell, "
+        "--tyro-print-completion {bash,zsh,tcsh} prints its script.",
         args=list(args),
         config=CONFIG,
     )
+    command: Any = invocation.command
     if isinstance(command, world.World | data.Data | experiment.Experiment):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pila").setLevel(
-        logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
-    )
+    logger.setLevel(_level(command, quiet=invocation.quiet, verbose=invocation.verbose))
+    logger.debug("%s", command)
     try:
+        if invocation.quiet and invocation.verbose:
+            raise InputError("--quiet and --verbose exclude each other; use one of them")
         if isinstance(command, GenerateRequest) and command.settings_file is not None:
             command = _over_file(command.settings_file, args)
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
+        logger.debug("noticed here", exc_info=True)
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -90,15 +110,28 @@ def run(args: Sequence[str]) -> int:
         return 130
 
 
+def _level(command: Any, *, quiet: bool, verbose: bool) -> int:
+    """Of the package's logger, which the progress bar heeds as well."""
+    if quiet:
+        return logging.ERROR
+    if verbose:
+        return logging.DEBUG
+    return logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
+
+
 def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
     """`pila generate --from`: the same arguments again, with the file's values as defaults."""
     from pila.settings import read_settings
+
+    # How much is said has been read already, and is no part of the request.
+    rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]
+    rest.remove("generate")
 
     def parsed(default: GenerateRequest) -> GenerateRequest:
         return tyro.cli(
             GenerateRequest,
             prog="pila generate",
-            args=list(args[1:]),
+            args=rest,
             default=default,
             config=CONFIG,
         )

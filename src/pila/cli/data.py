@@ -59,6 +59,8 @@ class DataReplica:
     """Height and width of the clips in pixels, a multiple of 16."""
     archives: int = 4
     """Zip archives that can be read; one more is broken."""
+    json: bool = False
+    """Print one JSON object instead of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ class DataVerify:
 
     folder: Positional[Path]
     """The cache's folder."""
+    json: bool = False
+    """Print one JSON object instead of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +210,10 @@ def _data_replica(command: DataReplica) -> None:
         archives=command.archives,
     )
     faults = len(replica.faulty)
+    if command.json:
+        sound = len(replica.sound)
+        print(json.dumps({"folder": str(command.folder), "sound": sound, "faults": faults}))
+        return
     print(f"{len(replica.sound)} sound clips and {faults} faults in {command.folder}")
 
 
@@ -269,14 +277,19 @@ def _data_cache(command: DataCache) -> None:
 def _data_verify(command: DataVerify) -> None:
     from pila.data.shards import Shards, verify
 
-    if wrong := verify(command.folder):
-        for line in wrong:
+    wrong = verify(command.folder)
+    if command.json:
+        clips = len(Shards(command.folder))
+        print(json.dumps({"folder": str(command.folder), "clips": clips, "faults": wrong}))
+    if wrong:
+        for line in () if command.json else wrong:
             print(line)
         raise InputError(
             f"{command.folder} has {len(wrong)} faults; delete the shards that are named, each "
             "with its .json, and make the cache again"
         )
-    print(f"{len(Shards(command.folder))} clips in {command.folder}, all as they were written")
+    if not command.json:
+        print(f"{len(Shards(command.folder))} clips in {command.folder}, all as they were written")
 
 
 def _data_maps(command: DataMaps) -> None:

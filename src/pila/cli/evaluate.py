@@ -28,6 +28,7 @@ from pila.cli.evaluate_options import (
     VideoPhy,
     VideoPhy2,
 )
+from pila.progress import progress_bar
 from pila.request import GenerateRequest
 
 _NAMES: dict[type, str] = {
@@ -121,8 +122,6 @@ def _make_judge(command: JudgeStep) -> Any:
 
 
 def _judge_imaging(benchmark: str, command: JudgeImaging) -> None:
-    from tqdm import tqdm
-
     from pila.evaluate.benchmarks import imaging
     from pila.plan import check_writable
 
@@ -132,7 +131,7 @@ def _judge_imaging(benchmark: str, command: JudgeImaging) -> None:
         command.videos,
         command.out,
         imaging.Musiq(command.device),
-        progress=lambda paths: tqdm(paths, unit="video", disable=None),
+        progress=lambda paths: progress_bar(paths, unit="video"),
     )
     mean, videos = content[imaging.DIMENSION]
     print(json.dumps(content) if command.json else f"{mean:.4f} over {len(videos)} videos")

@@ -29,6 +29,8 @@ class WorldMake:
     """Height and width in pixels, a multiple of 16."""
     processes: int = 2
     """Clips made at once."""
+    json: bool = False
+    """Print one JSON object instead of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class WorldShow:
     """Leave the broken twins out."""
     seed: int = 0
     """Seed of the clips."""
+    json: bool = False
+    """Print one JSON object instead of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ def _world_make(command: WorldMake) -> None:
         size=command.size,
         processes=command.processes,
     )
-    print(f"{command.clips} clips in {command.out}")
+    _print_made(command.clips, command)
 
 
 def _world_show(command: WorldShow) -> None:
@@ -97,7 +101,14 @@ def _world_show(command: WorldShow) -> None:
         violations=not command.true_only,
         seed=command.seed,
     )
-    print(f"{rows} clips in {command.out}")
+    _print_made(rows, command)
+
+
+def _print_made(clips: int, command: WorldMake | WorldShow) -> None:
+    if command.json:
+        print(json.dumps({"clips": clips, "out": str(command.out)}))
+    else:
+        print(f"{clips} clips in {command.out}")
 
 
 def _world_measure(command: WorldMeasure) -> None:

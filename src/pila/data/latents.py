@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pila.progress import progress_bar
 from pila.provenance import weights_hash
 from pila.video import written_whole
 from pila.workers import workers
@@ -75,14 +76,12 @@ class LatentCache:
 
     def prepare(self, processes: int = 2) -> None:
         """Encode every missing shard, in several processes."""
-        from tqdm import tqdm
-
         missing = [s for s in range(len(self) // SHARD) if not self._path(s).exists()]
         if not missing:
             return
         with workers(processes, with_torch=True) as pool:
             jobs = ((self.vae_folder, self.world, s, self._path(s)) for s in missing)
-            for _ in tqdm(pool.map(_encode, jobs), total=len(missing), unit="shard", disable=None):
+            for _ in progress_bar(pool.map(_encode, jobs), total=len(missing), unit="shard"):
                 pass
 
     def _path(self, shard: int) -> Path:

@@ -19,6 +19,7 @@ from pila.data.shard_files import Row
 from pila.data.writing import Estimate, Written, estimate, write_shards
 from pila.errors import InputError
 from pila.physics.layout import Category, Slot
+from pila.progress import progress_bar
 
 __all__ = ["Estimate", "Shards", "Written", "estimate", "verify", "write_shards"]
 
@@ -32,14 +33,12 @@ def verify(folder: Path, *, progress: bool = True) -> list[str]:
     Raises:
         InputError: there is no cache, or its index is missing or broken.
     """
-    from tqdm import tqdm
-
     header, rows = files.read_header(folder), files.read_index(folder)
     by_shard: dict[int, list[Row]] = {shard: [] for shard in range(header.shards)}
     for row in rows:
         by_shard.setdefault(row.shard, []).append(row)
     wrong: list[str] = []
-    for shard, mine in tqdm(by_shard.items(), unit="shard", disable=None if progress else True):
+    for shard, mine in progress_bar(by_shard.items(), unit="shard", shown=progress):
         path = files.shard_path(folder, shard)
         try:
             listed, _ = files.read_sidecar(folder, shard)

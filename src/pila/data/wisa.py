@@ -22,6 +22,7 @@ from pila.data.wisa_record import Oddities, WisaRecord, shortened
 from pila.errors import InputError
 from pila.labels.parser import PROMPT_LIMIT, Parser, make_parser
 from pila.physics.layout import Category
+from pila.progress import progress_bar
 from pila.workers import workers
 
 ANNOTATIONS = "wisa-80k.json"
@@ -304,10 +305,8 @@ class WisaSource:
 
     def _parsed(self, captions: Sequence[str]) -> Iterator[tuple[Category, ...]]:
         """What the parser reads in each caption, in order."""
-        from tqdm import tqdm
-
         job = partial(_parse, self.parser)
-        bar = partial(tqdm, total=len(captions), unit="caption", disable=None)
+        bar = partial(progress_bar, total=len(captions), unit="caption")
         if self.processes == 1:
             yield from bar(map(job, captions))
         else:

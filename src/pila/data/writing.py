@@ -20,6 +20,7 @@ from pila.data.preparing import Job, Prepared, prepared
 from pila.data.records import ClipError, Record, Source, View
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
+from pila.progress import progress_bar
 from pila.video import written_whole
 
 SHARD_CLIPS = 64
@@ -248,12 +249,10 @@ def _make(
     out: Path, jobs: dict[int, list[Job]], encoders: Encoders, processes: int, progress: bool
 ) -> int:
     """Make shards, one after the other; returns how many clips they have."""
-    from tqdm import tqdm
-
     made = 0
     order = [job for mine in jobs.values() for job in mine]
     clips = prepared(order, processes)
-    with tqdm(total=len(order), unit="clip", disable=None if progress else True) as bar:
+    with progress_bar(total=len(order), unit="clip", shown=progress) as bar:
         for shard, mine in jobs.items():
             tensors: list[dict[str, np.ndarray]] = []
             rows: list[Row] = []

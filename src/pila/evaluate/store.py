@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pila.data.latents import cache_root
+from pila.progress import progress_bar
 from pila.video import written_whole
 from pila.workers import workers
 
@@ -39,10 +40,8 @@ def rows_of(
     tasks = [(make, job, path) for job, path in zip(jobs, paths, strict=True)]
     missing = [task for task in tasks if not task[-1].exists()]
     if missing:
-        from tqdm import tqdm
-
         with workers(min(processes, len(missing)), with_torch=True, fresh=fresh) as pool:
-            for _ in tqdm(pool.map(_keep, missing), total=len(missing), unit="job", disable=None):
+            for _ in progress_bar(pool.map(_keep, missing), total=len(missing), unit="job"):
                 pass
     return [json.loads(path.read_text()) for path in paths]
 

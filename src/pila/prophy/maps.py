@@ -34,6 +34,7 @@ from pila.data.shard_files import Excluded, Header, Row
 from pila.data.shards import OPEN_SHARDS, Shards
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.progress import progress_bar
 from pila.prophy import map_files as files
 from pila.video import written_whole
 
@@ -251,13 +252,11 @@ def _make(
     progress: bool,
 ) -> int:
     """Make the maps of shards, one after the other; returns how many clips they have."""
-    from tqdm import tqdm
-
     order = [row for mine in rows.values() for row in mine]
     if not order:
         return 0
     found = maker.maps(order, header)
-    with tqdm(total=len(order), unit="clip", disable=None if progress else True) as bar:
+    with progress_bar(total=len(order), unit="clip", shown=progress) as bar:
         for shard, mine in rows.items():
             files.clear(folder, f".{files.path_of(folder, shard).stem}.*.part")
             tensors: dict[str, np.ndarray] = {}

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from accelerate.utils import (
 from torch import Tensor, nn
 
 from pila.errors import InputError
+from pila.progress import progress_bar
 from pila.provenance import commit
 from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
@@ -320,8 +320,4 @@ def _resume(
 
 
 def _bar(start: int, last: int, progress: bool):
-    from tqdm import tqdm
-
-    return tqdm(
-        total=last, initial=start, unit="step", disable=not (progress and sys.stderr.isatty())
-    )
+    return progress_bar(total=last, initial=start, unit="step", shown=progress)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.progress import progress_bar
 from pila.video import write_lossless, written_whole
 from pila.workers import workers
 from pila.world.corpus import PROCESSES, Item, item_at, make
@@ -81,10 +82,8 @@ def make_clips(
         for stem, item in zip(stems, items, strict=True)
         if not stem.with_suffix(".json").exists()
     ]
-    from tqdm import tqdm
-
     with workers(min(processes, max(1, len(missing)))) as pool:
-        for _ in tqdm(pool.map(_write, missing), total=len(missing), unit="clip", disable=None):
+        for _ in progress_bar(pool.map(_write, missing), total=len(missing), unit="clip"):
             pass
     records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]
     with written_whole(out / "manifest.jsonl") as part:

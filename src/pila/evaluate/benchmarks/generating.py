@@ -22,6 +22,7 @@ from pila.evaluate.benchmarks.prompt_list import Item, PromptList, damage
 from pila.evaluate.benchmarks.reading import read_entries
 from pila.evaluate.benchmarks.records import digest_of, versions, write_json
 from pila.labels.parser import make_parser
+from pila.progress import progress_bar
 from pila.provenance import weights_hash
 from pila.video import write_video
 
@@ -123,8 +124,6 @@ def generate(
         InputError: the folder holds clips of other settings, or nothing can be loaded or written.
         FloatingPointError: an output is not finite.
     """
-    from tqdm import tqdm
-
     rank, number = share()
     parser = make_parser(method.parser)
     corrects = method.adapter is not None
@@ -138,7 +137,7 @@ def generate(
     missing = [(item, i) for item, i in mine if not _there(folder / item.files[i])]
     if missing:
         pipeline = _load(method, device, dtype, offload)
-        bar = tqdm(missing, desc=method.name, unit="clip", disable=None if rank == 0 else True)
+        bar = progress_bar(missing, desc=method.name, unit="clip", shown=rank == 0)
         for item, sample in bar:
             chosen = labels[item.key]["categories"] if corrects else None
             frames = _sample(pipeline, item, sample, method, shared, chosen)

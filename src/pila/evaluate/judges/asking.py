@@ -11,6 +11,7 @@ from pila.evaluate.benchmarks.records import digest_of, sha256, write_json
 from pila.evaluate.judges.answers import PARSERS
 from pila.evaluate.judges.base import Judge, JudgeFailed, JudgeSilent, Question, Turn
 from pila.evaluate.judges.frames import sampled, viewed
+from pila.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -33,15 +34,13 @@ def ask_all(judge: Judge, questions: Sequence[Question], *, cache: bool = True) 
         InputError: questions that were not answered, by key with the last fault; what was answered
             is kept, and asking again asks the rest alone.
     """
-    from tqdm import tqdm
-
     about = judge.describe()
     hashes = {path: sha256(path) for path in dict.fromkeys(q.video for q in questions)}
     values: dict[str, int] = {}
     faults: dict[str, str] = {}
     lost = 0
     held: tuple[Any, Any] = (None, None)
-    for question in tqdm(questions, unit="question", disable=None):
+    for question in progress_bar(questions, unit="question"):
         text = f"{question.text}\n\n{PARSERS[question.answers].form}"
         key = [about, hashes[question.video], question.frames, question.view, text]
         place = cache_root() / "judge" / f"{digest_of(key)}.json"

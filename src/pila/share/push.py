@@ -1,0 +1,213 @@
+"""An adapter to the hub: what is sent is looked at first, then goes up in one commit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pila.backbones.attachments import Attachment, look_at
+from pila.backbones.embedded import EMBEDDED_ADAPTER, find_adapter
+from pila.errors import InputError
+from pila.plan import check_writable
+from pila.share.card import HUB_ID, Training, read_results, write_card
+from pila.video import written_whole
+
+CARD = Path("model_card.md")
+"""Where a dry run writes the card."""
+_HTTP_LIBRARIES = ("httpx", "httpx2", "requests")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What went up, or would.
+
+    Attributes:
+        repo: owner/name.
+        private: whether only its owner sees it.
+        files: bytes by name.
+        left_out: files of the folder that stay here: neither safetensors nor the config.
+        card: where a dry run wrote the card, else None.
+        url: of the commit; None for a dry run.
+    """
+
+    repo: str
+    private: bool
+    files: dict[str, int]
+    left_out: list[str]
+    card: str | None
+    url: str | None
+
+
+def push(
+    adapter: str,
+    repo: str,
+    *,
+    model: str | None = None,
+    results: Path | None = None,
+    license: str | None = None,
+    card: Path | None = None,
+    public: bool = False,
+    message: str | None = None,
+    dry_run: bool = False,
+) -> Pushed:
+    """Upload an adapter's safetensors and JSON with a card, private unless told otherwise.
+
+    Args:
+        adapter: a folder of an adapter, a ProPhy branch or LoRA updates, or the folder of the run
+            that made one; "embedded" for the one that ships with the package.
+        repo: owner/name; made where it does not exist.
+        model: the generator that it is for, for the card; the run's own by default.
+        results: a results.json of `pila experiment laws` with these weights.
+        license: an identifier of the hub's, such as apache-2.0.
+        card: the card to upload, such as an edited one of a dry run; for a dry run where it goes.
+        public: let everyone see the repository.
+        message: of the commit.
+        dry_run: write the card, send nothing, ask the hub nothing.
+
+    Raises:
+        InputError: nothing that can be pushed, results of other weights, no token, a token that
+            may not write there, a hub that does not answer, or a public repository without
+            `public`.
+    """
+    if HUB_ID.fullmatch(repo) is None:
+        raise InputError(f"the repository is {repo!r}; write owner/name, such as me/my-adapter")
+    attachment = _find(adapter)
+    training = Training.of(attachment.folder)
+    if model is None and attachment.folder == EMBEDDED_ADAPTER:
+        model = "embedded"
+    found = None if results is None else read_results(results, attachment)
+    paths = _paths(attachment.folder)
+    if results is not None:
+        paths["results.json"] = results
+    sent = set(paths.values())
+    left_out = sorted(p.name for p in attachment.folder.iterdir() if p not in sent)
+    text = write_card(
+        attachment, repo, training=training, model=model, results=found, license=license
+    )
+    if dry_run:
+        place = card or CARD
+        if place.exists():
+            raise InputError(f"{place} is there already; delete it, or name another --card")
+        check_writable(place.parent)
+        with written_whole(place) as part:
+            part.write_text(text)
+    elif card is not None:
+        if not card.is_file():
+            raise InputError(f"there is no card {card}; write one with --dry-run first")
+        text = card.read_text()
+    files = {name: path.stat().st_size for name, path in paths.items()}
+    files["README.md"] = len(text.encode())
+    url = None
+    if not dry_run:
+        url = _upload(repo, paths, text, public=public, message=message or "Upload with pila push")
+    return Pushed(
+        repo=repo,
+        private=not public,
+        files=files,
+        left_out=left_out,
+        card=str(card or CARD) if dry_run else None,
+        url=url,
+    )
+
+
+def _find(adapter: str) -> Attachment:
+    if adapter == "none":
+        raise InputError("adapter is none; name the folder of an adapter, or of its run")
+    folder = Path(adapter).expanduser()
+    if not folder.exists() and adapter != "embedded":
+        raise InputError(
+            f"there is no folder {adapter}; pass an adapter's folder, or that of the run that made "
+            "it (`pila train ... --output`)"
+        )
+    if (folder / "adapter").is_dir():
+        return look_at(folder / "adapter")
+    found = find_adapter(adapter)
+    assert found is not None
+    return look_at(found)
+
+
+def _paths(folder: Path) -> dict[str, Path]:
+    names = ["config.json", *sorted(p.name for p in folder.glob("*.safetensors"))]
+    names += sorted(p.name for p in folder.glob("*.safetensors.index.json"))
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def _upload(repo: str, paths: dict[str, Path], card: str, *, public: bool, message: str) -> str:
+    from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        raise InputError("HF_HUB_OFFLINE is set; unset it to push, or use --dry-run")
+    if get_token() is None:
+        raise InputError(
+            "there is no Hugging Face token; log in with `hf auth login`, or set HF_TOKEN to one "
+            "that may write"
+        )
+    api = HfApi(library_name="pila")
+    with _hub_errors(repo):
+        _prepare_repository(api, repo, public=public)
+        operations = [CommitOperationAdd("README.md", card.encode())]
+        operations += [CommitOperationAdd(name, str(path)) for name, path in paths.items()]
+        return str(api.create_commit(repo, operations, commit_message=message).commit_url)
+
+
+def _prepare_repository(api: Any, repo: str, *, public: bool) -> None:
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        there = api.model_info(repo)
+    except RepositoryNotFoundError:
+        api.create_repo(repo, private=not public)
+        return
+    if not there.private and not public:
+        raise InputError(f"{repo} is there and public; pass --public, or name another repository")
+    if there.private and public:
+        raise InputError(
+            f"{repo} is there and private; leave --public out, or change it on the hub first"
+        )
+
+
+@contextmanager
+def _hub_errors(repo: str) -> Iterator[None]:
+    """Turn the hub client's errors into one line with a remedy."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # A failed upload of one file comes as a RuntimeError around what went wrong.
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None
+        message = _explained(cause or error, repo)
+        if message is None:
+            raise
+        raise InputError(message) from error
+
+
+def _explained(error: BaseException, repo: str) -> str | None:
+    """What to tell the user; None for an error that is no fault of hub, network or token."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    words = " ".join(str(error).split())
+    if isinstance(error, HfHubHTTPError):
+        status = getattr(error.response, "status_code", None)
+        if status not in (401, 403):
+            return f"the hub answered {status} ({words}); try again later"
+        return (
+            f"the hub refused the token for {repo} ({status}); it may have expired, or may not "
+            f"write there: make one with write access at {constants.ENDPOINT}/settings/tokens, "
+            "then `hf auth login` or set HF_TOKEN"
+        )
+    if isinstance(error, ValueError):  # the client's word for a card that the hub does not take
+        return (
+            f"the hub refuses the card of {repo} ({words}); write one with --dry-run, correct it, "
+            "and pass it as --card"
+        )
+    # The client has changed its HTTP library twice; each has a hierarchy of its own.
+    library = type(error).__module__.partition(".")[0]
+    if library in _HTTP_LIBRARIES or isinstance(error, OSError):
+        return (
+            f"the hub at {constants.ENDPOINT} cannot be reached ({words}); check the network and "
+            "HF_ENDPOINT, then run the same command again"
+        )
+    return None

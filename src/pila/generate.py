@@ -19,7 +19,7 @@ from pila.request import GenerateRequest
 from pila.video import side_by_side, write_video
 
 if TYPE_CHECKING:
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def generate(request: GenerateRequest) -> Report:
         InputError: something about the request, the model or the place to write to is wrong.
         FloatingPointError: the model's or the adapter's output is not finite.
     """
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
     plan = prepare(request)
     seconds: dict[str, float] = {}

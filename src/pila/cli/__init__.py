@@ -13,7 +13,7 @@ from tyro.conf import subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, single, world
+from pila.cli import data, diagnose, evaluate, experiment, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -28,6 +28,7 @@ Command = (
     | Annotated[single.Train, subcommand("train", prefix_name=False)]
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
+    | Annotated[diagnose.Diagnose, subcommand("diagnose", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
@@ -40,6 +41,7 @@ COMMANDS = (
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | diagnose.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
@@ -65,7 +67,7 @@ def run(args: Sequence[str]) -> int:
         args=list(args),
         config=CONFIG,
     )
-    if isinstance(command, world.World | data.Data | experiment.Experiment):
+    if isinstance(command, world.World | data.Data | experiment.Experiment | diagnose.Diagnose):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pila").setLevel(

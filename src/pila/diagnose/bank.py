@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pila.diagnose.diagnosis import Diagnosis, Picture, Table
-from pila.diagnose.maps import clear, name_row, picks, show_frames, show_maps
+from pila.diagnose.maps import Sheet, picks
 from pila.diagnose.run_folder import Run
 from pila.diagnose.setting import Look, Setting, prepared
-from pila.diagnose.style import AMOUNT, FIRST, INK, QUIET, SECOND, SIGNED, THIRD, grid, words
+from pila.diagnose.style import AMOUNT, FIRST, INK, SECOND, SIGNED, THIRD, grid, words
 from pila.evaluate import bank
 from pila.evaluate.store import Rows, rows_of
 from pila.physics.layout import Slot
@@ -21,6 +21,8 @@ SHOWN = 0
 """Which noise level is drawn: the least, where the clip is clearest."""
 CLIPS = 3
 """Scenes that are drawn unless some are named: those whose fields fill the most slots together."""
+COLUMNS = 5
+"""Latent frames that are drawn of a clip, in either half."""
 COMPONENTS = {1: ("",), 2: (" x", " y"), 3: (" xx", " yy", " xy")}
 COVERED = 0.05
 """Least share of a cell in which a field must be defined to be drawn there."""
@@ -192,38 +194,32 @@ def _draw_r2(levels: Mapping[str, Any], counts: Mapping[str, int]) -> Any:
 
 
 def _draw_fields(setting: Setting, scene: str, fields: Sequence[Mapping[str, Any]]) -> Any:
-    times = picks(len(fields[0]["true"]))
-    n, rows = len(times), len(fields) + 1
-    # An empty column keeps the halves apart.
-    ratios = [1.0] * n + [0.25] + [1.0] * n
-    figure, axes = grid(rows, 2 * n + 1, height=0.45 + 0.6 * rows, width_ratios=ratios)
-    clip = setting.protocol.true_clips(scene, [bank.FIRST_SEED])[0]
-    left, right = axes[:, :n], axes[:, n + 1 :]
-    show_frames(left[0], clip.frames, times)
-    name_row(left[0, 0], "frames")
-    for t, one, other in zip(times, left[0], right[1], strict=True):
-        one.set_title(f"t = {t}", fontsize=6, pad=2)
-        other.set_title(f"t = {t}", fontsize=6, pad=2)
-    said = f"right: the proxy's best affine fit\nto the true field, at σ = {bank.LEVELS[SHOWN]}"
-    right[0, n // 2].text(0.5, 0.5, said, ha="center", va="center", fontsize=6.5)
-    for i, field in enumerate(fields, 1):
+    times = picks(len(fields[0]["true"]), COLUMNS)
+    n = len(times)
+    sheet = Sheet(
+        len(fields) + 1,
+        2 * n,
+        heads=(0, 1),
+        halves=True,
+        title=f"{words(scene)}: lengths in latent cells, times in latent frames (t), masses and "
+        "temperatures of the scene; grey: not defined",
+    )
+    sheet.frames(0, setting.first_clip(scene, bank.FIRST_SEED).frames, times)
+    sheet.before(0, "frames")
+    sheet.times(0, times)
+    sheet.times(1, times, start=n)
+    sheet.note(0, n + n // 2, f"right: the proxy's best affine fit\nat σ = {bank.LEVELS[SHOWN]}")
+    for row, field in enumerate(fields, 1):
         true, fitted, mask = (np.array(field[k]) for k in ("true", "fitted", "mask"))
         inside = true[mask > 0]
         low, high = float(inside.min()), float(inside.max())
-        # Both on the scale of the truth; values with a sign are centred.
+        # Both halves on the scale of the truth; values with a sign are centred.
         if low < 0:
             high = max(-low, high)
             low = -high
         scale: dict[str, Any] = {"cmap": SIGNED if low < 0 else AMOUNT, "low": low, "high": high}
-        show_maps(left[i], true, times, mask=mask, **scale)
-        show_maps(right[i], fitted, times, mask=mask, **scale)
-        name_row(left[i, 0], f"{words(field['slot'])}{field['component']}\n{low:.2g} to {high:.2g}")
-        name_row(right[i, -1], f"R² {field['r2']:.2f}", right=True)
-    clear(figure, axes)
-    figure.suptitle(
-        f"{words(scene)}: lengths in latent cells, times in latent frames (t), masses and "
-        "temperatures of the scene; grey: not defined",
-        fontsize=6.5,
-        color=QUIET,
-    )
-    return figure
+        sheet.maps(row, true, times, mask=mask, **scale)
+        sheet.maps(row, fitted, times, mask=mask, start=n, **scale)
+        sheet.before(row, f"{words(field['slot'])}{field['component']}\n{low:.2g} to {high:.2g}")
+        sheet.behind(row, f"R² {field['r2']:.2f}", columns=2 * n)
+    return sheet.figure

@@ -12,10 +12,10 @@ import numpy as np
 
 from pila.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.diagnose.experts import SHOWN, seen_maps
-from pila.diagnose.maps import clear, name_row, picks, show_frames, show_maps
+from pila.diagnose.maps import Sheet, picks
 from pila.diagnose.run_folder import Run
 from pila.diagnose.setting import Look, Setting, prepared
-from pila.diagnose.style import AMOUNT, FIRST, GRID, INK, QUIET, SECOND, THIRD, grid, words
+from pila.diagnose.style import AMOUNT, FIRST, GRID, INK, SECOND, THIRD, grid, words
 from pila.evaluate.clip_jobs import ClipJob, gathered
 from pila.evaluate.expert_maps import held_against
 from pila.evaluate.pairs import LEVELS
@@ -38,9 +38,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
         InputError: no adapter, or see `pila.diagnose.setting.prepared`.
     """
     setting = prepared(run, look, "PilaAdapter", "PlainAdapter", what="correction")
-    rows = probed(
-        [setting.method], setting.protocol, setting.clips, processes=setting.processes
-    )
+    rows = probed([setting.method], setting.protocol, setting.clips, processes=setting.processes)
     levels = {"sigma": list(LEVELS), **by_level(rows), **_spread(rows)}
     scenes = list(dict.fromkeys(scene for scene, _ in setting.shown()))
     scenes = scenes if look.show else scenes[:CLIPS]
@@ -160,8 +158,8 @@ def _pictures(
         Picture(
             name="correction-steps",
             title="The correction in sampling, by denoising step and frame",
-            look="Early, noisy steps are corrected cautiously, later ones more; a frame that is "
-            "always brightest (often the first) takes most of the correction.",
+            look="Whether the correction works throughout sampling or in some steps alone (a gate "
+            "dims the early, noisy ones), and whether one frame takes most of it.",
             alt=f"Heat map of {len(steps['rms'])} denoising steps by latent frames; RMS "
             f"{steps['rms'][0]:.3f} at the first step and {steps['rms'][-1]:.3f} at the last, "
             f"over v {steps['over_v'][0]:.3f} and {steps['over_v'][-1]:.3f}.",
@@ -280,30 +278,24 @@ def _draw_steps(steps: Mapping[str, Any]) -> Any:
 
 def _draw_where(setting: Setting, shown: Sequence[Mapping[str, Any]]) -> Any:
     columns = min(COLUMNS, max(len(one["map"]) for one in shown))
-    figure, axes = grid(3 * len(shown), columns, height=0.35 + 1.75 * len(shown))
-    seed = setting.jobs([""])[0].seeds[0]
-    for i, one in enumerate(shown):
-        clip = setting.protocol.true_clips(one["scene"], [seed])[0]
-        times = picks(len(one["map"]), columns)
-        frames, true, acted = axes[3 * i : 3 * i + 3]
-        show_frames(frames, clip.frames, times)
-        show_maps(true, one["truth"], times, cmap=AMOUNT, low=0, high=1)
+    sheet = Sheet(
+        3 * len(shown),
+        columns,
+        heads=range(0, 3 * len(shown), 3),
+        title=f"RMS of the correction over channels at σ = {LEVELS[SHOWN]:.2f}; t in latent "
+        "frames; area under the ROC curve, mean over n clips of the scene",
+    )
+    for row, one in zip(range(0, 3 * len(shown), 3), shown, strict=True):
         size = one["map"]
-        show_maps(acted, size, times, cmap=AMOUNT, low=0, high=float(size.max()))
-        name_row(frames[0], words(one["scene"]))
-        name_row(true[0], "truly active,\nany category")
-        name_row(acted[0], "correction")
-        name_row(acted[len(times) - 1], f"0 to\n{size.max():.2g}", right=True, size=5.5)
+        times = picks(len(size), columns)
+        sheet.times(row, times)
+        sheet.frames(row, setting.first_clip(one["scene"]).frames, times)
+        sheet.maps(row + 1, one["truth"], times, cmap=AMOUNT, low=0, high=1)
+        sheet.maps(row + 2, size, times, cmap=AMOUNT, low=0, high=float(size.max()))
+        sheet.before(row, words(one["scene"]))
+        sheet.before(row + 1, "truly active,\nany category")
+        sheet.before(row + 2, f"correction,\n0 to {size.max():.2g}")
         if one["clips"]:
             said = f"area {one['area']:.2f}\nchance {one['area_chance']:.2f}\nn = {one['clips']}"
-            name_row(true[len(times) - 1], said, right=True, size=5.5)
-        for cell, t in zip(frames, times, strict=False):
-            cell.set_title(f"t = {t}", fontsize=6, pad=2)
-    clear(figure, axes)
-    figure.suptitle(
-        f"RMS of the correction over channels at σ = {LEVELS[SHOWN]:.2f}; t in latent frames; area "
-        "under the ROC curve, mean over n clips of the scene",
-        fontsize=6.5,
-        color=QUIET,
-    )
-    return figure
+            sheet.behind(row + 2, said, columns=len(times))
+    return sheet.figure

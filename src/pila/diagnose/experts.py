@@ -1,4 +1,4 @@
-"""Where experts act over time, beside where their category is truly active: the paper's Figure 7."""
+"""Where experts act over time, beside where their category is active: the paper's Figure 7."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from pila.diagnose.diagnosis import Diagnosis, Picture, Table
-from pila.diagnose.maps import clear, name_row, picks, show_frames, show_maps
+from pila.diagnose.maps import Sheet, picks
 from pila.diagnose.run_folder import Run
 from pila.diagnose.setting import Look, Setting, prepared
-from pila.diagnose.style import AMOUNT, FIRST, INK, QUIET, SECOND, grid, words
+from pila.diagnose.style import AMOUNT, FIRST, INK, SECOND, grid, words
 from pila.evaluate.clip_jobs import ClipJob, gathered
-from pila.evaluate.expert_maps import LEVELS, acted, iou_of_map, overlaps, roc_of_map
 from pila.evaluate.experiments.map_table import summary
+from pila.evaluate.expert_maps import LEVELS, acted, iou_of_map, overlaps, roc_of_map
 from pila.evaluate.pairs import LEVELS as EVERY
 from pila.evaluate.store import Rows
 from pila.physics.layout import Category
@@ -35,9 +35,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
         InputError: no experts, or see `pila.diagnose.setting.prepared`.
     """
     setting = prepared(run, look, "PilaAdapter", what="experts")
-    rows = overlaps(
-        [setting.method], setting.protocol, setting.clips, processes=setting.processes
-    )
+    rows = overlaps([setting.method], setting.protocol, setting.clips, processes=setting.processes)
     categories = {
         c.value: summary(mine) | {"clips": len({(r["scene"], r["seed"]) for r in mine})}
         for c in Category
@@ -192,35 +190,31 @@ def _table(numbers: Mapping[str, Any]) -> Table:
 
 def _draw_maps(setting: Setting, shown: Sequence[Mapping[str, Any]]) -> Any:
     columns = min(COLUMNS, max(len(one["truth"]) for one in shown))
-    figure, axes = grid(3 * len(shown), columns, height=0.35 + 1.75 * len(shown))
-    for i, one in enumerate(shown):
-        clip = setting.protocol.true_clips(one["scene"], [setting.jobs([one["scene"]])[0].seeds[0]])
+    sheet = Sheet(
+        3 * len(shown),
+        columns,
+        heads=range(0, 3 * len(shown), 3),
+        title=f"t in latent frames, σ = {EVERY[SHOWN]:.2f}; true activity from 0 to 1, the "
+        "expert's colours over its own range",
+    )
+    for row, one in zip(range(0, 3 * len(shown), 3), shown, strict=True):
         truth, action = one["truth"], one["action"]
         times = picks(len(truth), columns)
-        frames, true, acted_rows = axes[3 * i : 3 * i + 3]
-        show_frames(frames, clip[0].frames, times)
-        show_maps(true, truth, times, cmap=AMOUNT, low=0, high=1)
+        clip = setting.first_clip(one["scene"])
+        sheet.times(row, times)
+        sheet.frames(row, clip.frames, times)
+        sheet.maps(row + 1, truth, times, cmap=AMOUNT, low=0, high=1)
         # Of the map's own range: what an expert does everywhere alike follows nothing.
-        show_maps(
-            acted_rows, action, times, cmap=AMOUNT, low=float(action.min()), high=float(action.max())
-        )
-        name_row(frames[0], f"{words(one['category'])}\n({words(one['scene'])})")
-        name_row(true[0], "truly active")
-        name_row(acted_rows[0], f"expert acts\n(weight {one['weight']:.2f})")
-        area = "no activity" if one["area"] is None else f"area {one['area']:.2f}"
-        if one["area_chance"] is not None and one["area"] is not None:
-            area += f"\nchance {one['area_chance']:.2f}"
-        name_row(acted_rows[len(times) - 1], area, right=True)
-        name_row(true[len(times) - 1], "0 to 1", right=True, size=5.5)
-        for cell, t in zip(frames, times, strict=False):
-            cell.set_title(f"t = {t}", fontsize=6, pad=2)
-    clear(figure, axes)
-    figure.suptitle(
-        f"t in latent frames, σ = {EVERY[SHOWN]:.2f}; the expert's colours span its own range",
-        fontsize=7,
-        color=QUIET,
-    )
-    return figure
+        low, high = float(action.min()), float(action.max())
+        sheet.maps(row + 2, action, times, cmap=AMOUNT, low=low, high=high)
+        sheet.before(row, f"{words(one['category'])}\n({words(one['scene'])})")
+        sheet.before(row + 1, "truly active")
+        sheet.before(row + 2, f"expert acts\n(weight {one['weight']:.2f})")
+        said = "no activity" if one["area"] is None else f"area {one['area']:.2f}"
+        if one["area"] is not None and one["area_chance"] is not None:
+            said += f"\nchance {one['area_chance']:.2f}"
+        sheet.behind(row + 2, said, columns=len(times))
+    return sheet.figure
 
 
 def _draw_overlap(categories: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ a kill shortly behind a checkpoint leaves no trace, and is not shown.
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _is_number(value: Any) -> bool:
 def _stops_between(rows: list[dict[str, float]]) -> set[int]:
     """Steps after one that is off the log's rhythm: a run that was stopped there, and went on."""
     steps = [int(row["step"]) for row in rows]
-    gaps = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(steps)]
     rhythm = max(gaps, key=lambda gap: (gaps.count(gap), gap), default=1)
     return {step + 1 for step in steps[:-1] if step % rhythm}
 

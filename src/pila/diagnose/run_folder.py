@@ -1,4 +1,4 @@
-"""A training run's folder, or a bare adapter's: what lies there, read before anything is computed."""
+"""A training run's folder, or a bare adapter's: what lies there, before anything is computed."""
 
 from dataclasses import dataclass
 from pathlib import Path

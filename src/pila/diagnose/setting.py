@@ -13,7 +13,7 @@ from pila.evaluate.clip_jobs import ClipJob
 from pila.evaluate.pairs import FIRST_SEED
 from pila.evaluate.sampling import Method, Protocol, own_world
 from pila.physics.layout import Category
-from pila.world import SCENES
+from pila.world import SCENES, Clip
 
 WORLD = "Simulated world, not Wan."
 
@@ -87,6 +87,10 @@ class Setting:
             for s in scenes
         ]
 
+    def first_clip(self, scene: str, seed: int = FIRST_SEED) -> Clip:
+        """A scene's clip that is drawn: the first one, never a chosen one."""
+        return self.protocol.true_clips(scene, [seed])[0]
+
     def shown(self) -> list[tuple[str, Category]]:
         """The scenes that are drawn, each with the category that it stands for.
 
@@ -113,7 +117,7 @@ def prepared(run: Run, look: Look, *classes: str, what: str) -> Setting:
 
     Raises:
         InputError: no finished adapter or one of another class, a model that is not of the
-            simulated world, that the adapter does not fit, or scenes and devices that are not there.
+            simulated world or that the adapter does not fit, scenes or a device that are not there.
     """
     adapter = run.require(*classes, what=what)
     name = look.model or run.model

@@ -32,7 +32,7 @@ CATEGORY_COLOURS: dict[Category, str] = dict(
 )
 LINES = ("-", "--", ":", "-.")
 """Line styles, for those who print in grey."""
-MATPLOTLIB = {
+MATPLOTLIB: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,
@@ -79,43 +79,35 @@ def grid(rows: int, columns: int, *, height: float, width: float = PAGE, **optio
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def dense(figure: Any) -> None:
-    """Little space between many small maps."""
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
-
-
-def bare(axes: Any) -> None:
-    """No ticks and no frame: for pictures and maps."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 def words(name: Category | Slot | str) -> str:
     """A name as people read it."""
     return str(name).replace("_", " ")
 
 
 def heat(axes: Any, values: Any, rows: list[str], columns: list[str], **options: Any) -> Any:
-    """A labelled heat map with the value in every cell; returns the image, for a colour bar."""
+    """A labelled heat map with the value, within -1..1, in every cell; grey where there is none.
+
+    Returns:
+        The image, for a colour bar.
+    """
     import numpy as np
 
     values = np.asarray(values, float)
     image = axes.imshow(values, aspect="auto", **options)
+    image.set_cmap(image.get_cmap().with_extremes(bad=NOWHERE))
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     for (i, j), value in np.ndenumerate(values):
+        text, colour = "none", INK
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
-            light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-            text = f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.1f}"
-            axes.text(
-                *(j, i, text), ha="center", va="center", fontsize=5.5, color=INK if light else "white"
-            )
+            colour = INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+            # Zero has no sign here, and no digit stands before the point.
+            text = f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)
+        axes.text(j, i, text, ha="center", va="center", fontsize=5.5, color=colour)
     return image
 
 

@@ -158,10 +158,19 @@ def _pictures(
     return pictures
 
 
-def _said(one: Mapping[str, Any]) -> str:
+def _overlap(one: Mapping[str, Any]) -> str:
+    """The overlap of a drawn map in two lines, or why there is none."""
     if one["area"] is None:
-        return f"{words(one['category'])} ({words(one['scene'])}) without activity"
-    return f"{words(one['category'])} ({words(one['scene'])}) area {one['area']:.2f}"
+        return "no activity"
+    if not one["weight"]:
+        return "not routed"
+    chance = one["area_chance"]
+    return f"area {one['area']:.2f}" + ("" if chance is None else f"\nchance {chance:.2f}")
+
+
+def _said(one: Mapping[str, Any]) -> str:
+    overlap = _overlap(one).replace("\n", ", ")
+    return f"{words(one['category'])} ({words(one['scene'])}) {overlap}"
 
 
 def _table(numbers: Mapping[str, Any]) -> Table:
@@ -210,9 +219,7 @@ def _draw_maps(setting: Setting, shown: Sequence[Mapping[str, Any]]) -> Any:
         sheet.before(row, f"{words(one['category'])}\n({words(one['scene'])})")
         sheet.before(row + 1, "truly active")
         sheet.before(row + 2, f"expert acts\n(weight {one['weight']:.2f})")
-        said = "no activity" if one["area"] is None else f"area {one['area']:.2f}"
-        if one["area"] is not None and one["area_chance"] is not None:
-            said += f"\nchance {one['area_chance']:.2f}"
+        said = _overlap(one)
         sheet.behind(row + 2, said, columns=len(times))
     return sheet.figure
 

@@ -21,7 +21,7 @@ from pila.video import written_whole
 STYLE = """
 :root { color-scheme: light; }
 body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
-  max-width: 62rem; padding: 1rem; }
+  max-width: 62rem; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.3rem; margin-top: 2.5rem; border-top: 1px solid #bbb;
   padding-top: 1rem; } h3 { font-size: 1.05rem; margin-top: 2rem; }
 a { color: #00527f; } a:focus, [tabindex]:focus, summary:focus { outline: 3px solid #d55e00; }

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from pila.cli import run as cli
+from pila.diagnose import style, training
 from pila.diagnose.run import DIAGNOSES, diagnose
+from pila.diagnose.run_folder import open_run
 from pila.diagnose.setting import Look
 
 VOID = {"meta", "img", "link", "br", "hr"}
@@ -75,7 +77,7 @@ def test_every_picture_decodes_and_says_what_it_shows(html, reported):
         data = base64.b64decode(image["src"].partition(",")[2], validate=True)
         picture = Image.open(io.BytesIO(data))
         picture.load()
-        assert picture.width >= 600
+        assert picture.width >= 300
         assert np.asarray(picture.convert("L")).std() > 5  # not blank
         assert len(image["alt"]) > 60
         assert re.search(r"\d", image["alt"])
@@ -202,11 +204,27 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert cli(["diagnose", "report", "embedded", "--clips", "1"]) == 2
 
 
-def test_a_report_says_what_is_left_out(model, cache, tmp_path, capsys):
-    look = ["--model", str(model), "--scenes", "hot_spot", "--processes", "1"]
-    assert cli(["diagnose", "report", "embedded", "--output", str(tmp_path), *look]) == 0
-    assert "training left out: " in capsys.readouterr().err
-    assert "Not drawn: " in (tmp_path / "report.html").read_text()
+def test_a_report_of_a_plain_adapter_has_its_correction_alone(plain, model, tmp_path, capsys):
+    look = ["--model", str(model), "--scenes", "hot_spot", "--processes", "1", "--json"]
+    assert cli(["diagnose", "report", str(plain), "--output", str(tmp_path), *look]) == 0
+    printed = capsys.readouterr()
+    assert "training left out: " in printed.err
+    found = json.loads(printed.out)
+    assert set(found["missing"]) == {"training", "routing", "experts", "bank"}
+    assert "is a PlainAdapter and has no router" in found["missing"]["routing"]
+    # Untrained, it corrects nothing: maps without a range of their own.
+    assert found["diagnoses"]["correction"]["by_level"]["correction"] == [0.0] * 10
+    assert found["diagnoses"]["correction"]["by_level"]["flow"] == [1.0] * 10
+    assert (tmp_path / "report.html").read_text().count("Not drawn: ") == 4
+
+
+def test_letters_of_figures_are_letters(trained, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    assert style.MATPLOTLIB["pdf.fonttype"] == 42
+    (picture, *_) = training.diagnose(open_run(trained)).pictures
+    with style.styled():
+        pdf, _ = style.save(picture.draw(), tmp_path, "loss")
+    assert b"/FontFile2" in pdf.read_bytes()  # TrueType, as publishers ask for
 
 
 def test_seen_twice_is_drawn_alike(trained, reported, model, tmp_path):

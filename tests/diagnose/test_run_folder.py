@@ -3,9 +3,7 @@
 import json
 
 import pytest
-import torch
 
-from pila.adapter import PilaAdapter, PlainAdapter
 from pila.backbones.embedded import EMBEDDED_ADAPTER
 from pila.diagnose.run import diagnose, report
 from pila.diagnose.run_folder import open_run
@@ -17,16 +15,6 @@ def begun(folder, task="couple", **config):
     folder.mkdir(parents=True)
     made = {"task": task, "model": "embedded", "optim": {"steps": 9, "batch": 2, "clip": 1.0}}
     (folder / "config.json").write_text(json.dumps(made | config))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    """An untrained plain adapter: its correction is zero everywhere."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("plain")
-    pila = PilaAdapter(latent_channels=16, text_dim=64, hidden_width=8, encoder_blocks=1)
-    PlainAdapter.matching(pila).save_pretrained(folder)
     return folder
 
 
@@ -80,14 +68,6 @@ def test_a_run_without_metrics_yet(tmp_path):
 def test_a_plain_adapter_has_neither_router_nor_bank(plain, name, what):
     with pytest.raises(InputError, match=f"is a PlainAdapter and has no {what}"):
         diagnose(name, plain)
-
-
-def test_a_plain_adapter_has_a_correction(plain, model, tmp_path):
-    look = Look(model=str(model), processes=1, scenes=("hot_spot",))
-    found = diagnose("correction", plain, output=tmp_path, look=look)
-    assert found["by_level"]["correction"] == [0.0] * 10
-    assert found["by_level"]["flow"] == [1.0] * 10
-    assert (tmp_path / "correction-where.png").stat().st_size > 1000
 
 
 def test_looks_are_checked_before_anything_is_computed(tmp_path):

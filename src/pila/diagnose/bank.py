@@ -87,6 +87,7 @@ def _fields(setting: Setting, scenes: Sequence[str]) -> dict[str, list[dict[str,
             scene=scene,
             clips=1,
             size=setting.protocol.settings["height"],
+            num_frames=setting.protocol.settings["num_frames"],
         )
         for scene in scenes
     ]
@@ -220,6 +221,12 @@ def _draw_fields(setting: Setting, scene: str, fields: Sequence[Mapping[str, Any
         scale: dict[str, Any] = {"cmap": SIGNED if low < 0 else AMOUNT, "low": low, "high": high}
         sheet.maps(row, true, times, mask=mask, **scale)
         sheet.maps(row, fitted, times, mask=mask, start=n, **scale)
-        sheet.before(row, f"{words(field['slot'])}{field['component']}\n{low:.2g} to {high:.2g}")
+        bounds = f"{_short(low)} to {_short(high)}"
+        sheet.before(row, f"{words(field['slot'])}{field['component']}\n{bounds}")
         sheet.behind(row, f"R² {field['r2']:.2f}", columns=2 * n)
     return sheet.figure
+
+
+def _short(value: float) -> str:
+    """A number of few digits, without an exponent where it is large."""
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"

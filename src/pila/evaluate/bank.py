@@ -40,6 +40,7 @@ class Job:
     scene: str
     clips: int
     size: int
+    num_frames: int
 
 
 def run(
@@ -98,8 +99,9 @@ def read(
     if clips < 2:
         raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
     own = json.loads((find_model(model) / "pila.json").read_text())
+    view = {"size": own["height"], "num_frames": own["num_frames"]}
     jobs = [
-        (name, Job(model=model, adapter=place, scene=scene, clips=clips, size=own["height"]))
+        (name, Job(model=model, adapter=place, scene=scene, clips=clips, **view))
         for name, place in adapters.items()
         for scene in scenes or own["scenes"]
     ]
@@ -220,7 +222,7 @@ def seen_clips(job: Job) -> Iterator[Seen]:
     encoders = Encoders(ModelFacts.of(folder), torch.device("cpu"))
     frozen = FrozenGenerator(folder)
     adapter = PilaAdapter.from_pretrained(adapter_folder(job.adapter), use_safetensors=True).eval()
-    canvas = Canvas(size=job.size)
+    canvas = Canvas(size=job.size, num_frames=job.num_frames)
     for seed in range(FIRST_SEED, FIRST_SEED + job.clips):
         clip = simulate(job.scene, seed, canvas=canvas, held_out=True)
         x_0 = encoders.latents(clip.frames)[None]
@@ -309,6 +311,7 @@ def key(job: Job) -> list[Any]:
         source_of(job.scene),
         job.clips,
         job.size,
+        job.num_frames,
         FIRST_SEED,
         LEVELS,
     ]

@@ -21,7 +21,7 @@ from pila.settings import settled, write_settings
 from pila.video import side_by_side, write_video
 
 if TYPE_CHECKING:
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def generate(
         InputError: something about the request, the model or the place to write to is wrong.
         FloatingPointError: the model's or the adapter's output is not finite.
     """
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
     plan = prepare(request)
     seconds: dict[str, float] = {}

@@ -15,7 +15,7 @@ from tyro.conf import CascadeSubcommandArgs, arg, subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, serve, share, single, world
+from pila.cli import data, diagnose, evaluate, experiment, serve, share, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -30,6 +30,7 @@ Command = (
     | Annotated[single.Train, subcommand("train", prefix_name=False)]
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
+    | Annotated[diagnose.Diagnose, subcommand("diagnose", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
     | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
     | Annotated[share.Push, subcommand("push", prefix_name=False)]
@@ -56,6 +57,7 @@ COMMANDS: dict[type, Callable[[Any], int | None]] = (
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | diagnose.COMMANDS
     | serve.COMMANDS
     | share.COMMANDS
     | {Evaluate: evaluate.evaluate}
@@ -87,7 +89,7 @@ def run(args: Sequence[str]) -> int:
         config=CONFIG,
     )
     command: Any = invocation.command
-    if isinstance(command, world.World | data.Data | experiment.Experiment):
+    if isinstance(command, world.World | data.Data | experiment.Experiment | diagnose.Diagnose):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logger.setLevel(_level(command, quiet=invocation.quiet, verbose=invocation.verbose))

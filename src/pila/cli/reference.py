@@ -27,7 +27,9 @@ _INTRODUCTION = """# Commands
 
 `pila COMMAND --help` prints the same. Exit codes: 0 success, 1 a fault, 2 a mistake in what was
 asked (`error: ...`, with the remedy), 130 an interrupt. Options that say nothing of a default are
-off, empty, or left to the model. `pila --version` prints the version.
+off, empty, or left to the model. `pila --version` prints the version; `--quiet` and `--verbose`,
+before or behind any command, say less or more; `pila --tyro-print-completion bash` (zsh, tcsh)
+prints the script that completes commands in a shell.
 """
 
 

@@ -5,7 +5,7 @@ OUT ?= out/demo
 PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
-.PHONY: demo strip docs smoke test lint format types check clean
+.PHONY: demo strip docs site smoke test lint format types check clean
 .PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
 # The console script is the stamp: pip writes it last, so a broken install is tried again.
@@ -22,9 +22,13 @@ demo: $(PILA)  ## a prompt to two clips, frozen and corrected, and both beside e
 strip: demo  ## the README's picture, from the demo's own clips
 	cp $(OUT)/explain/strip.png docs/strip.png
 
-docs: $(PILA)  ## the pages and the table that derive from relations and scenes
+docs: $(PILA)  ## the pages and the table that derive from relations, scenes and commands
 	.venv/bin/python -m pila.physics.catalogue
 	.venv/bin/python -m pila.world.catalogue
+	.venv/bin/python -m pila.cli.reference
+
+site: $(PILA)  ## the documentation as a site that opens from a file: out/site/index.html
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
 
 smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 	$(PILA) generate "$(PROMPT)" --compare --explain out/smoke/explain --output out/smoke/pila.mp4 --steps 3 --json

@@ -22,7 +22,7 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], "generate label world data train experiment evaluate"),
+        ([], "generate label world data train experiment evaluate diagnose"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
@@ -60,6 +60,15 @@ PROMPT = "a red ball falls"
             "--processes --json",
         ),
         (["experiment", "measures"], "--output --model --clips --processes --json"),
+        (["diagnose"], "training routing experts bank correction report"),
+        (["diagnose", "training"], "RUN --output --json"),
+        *(
+            (
+                ["diagnose", name],
+                "RUN --output --model --clips --scenes --show --device --processes --json",
+            )
+            for name in ("routing", "report")
+        ),
         (["evaluate"], "videophy2 videophy phygenbench vbench2 imaging labels"),
         (["evaluate", "phygenbench"], "prompts generate judge aggregate compare"),
         (["evaluate", "imaging"], "judge aggregate compare"),

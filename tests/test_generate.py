@@ -8,7 +8,7 @@ import pytest
 from tests.backbones import tiny
 
 from pila.cli import run
-from pila.generate import generate
+from pila.generate import generate, load
 from pila.request import GenerateRequest
 from pila.video import read_video
 
@@ -42,7 +42,10 @@ def names(folder):
 
 def test_compare_and_explain(request_for, tmp_path):
     report = generate(request_for(compare=True, explain=tmp_path / "why"))
-    assert names(tmp_path) == ["clip-compare.mp4", "clip-frozen.mp4", "clip.mp4", "why"]
+    assert names(tmp_path) == [
+        *("clip-compare.mp4", "clip-frozen.mp4", "clip-settings.json", "clip.mp4"),
+        "why",
+    ]
     pictures = ["bank.png", "correction.png", "routing.png", "strip.png", "where.png"]
     assert names(tmp_path / "why") == pictures
     assert read_video(tmp_path / "clip.mp4").shape == (9, 32, 32, 3)
@@ -95,7 +98,10 @@ def test_json_is_the_only_output(tiny_args, tmp_path, capsys):
     assert code == 0
     assert printed.err == ""
     report = json.loads(printed.out)
-    assert report["files"] == {"output": str(out)}
+    assert report["files"] == {
+        "output": str(out),
+        "settings": str(tmp_path / "clip-settings.json"),
+    }
     assert report["categories"] == []
     assert set(report["routing"].values()) == {0.0}
 
@@ -118,6 +124,38 @@ def test_interrupt_leaves_no_file(tiny_args, tmp_path, monkeypatch, capsys):
     assert run([*tiny_args, "--output", str(tmp_path / "clip.mp4")]) == 130
     assert names(tmp_path) == []
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_every_step_is_told(request_for):
+    told = []
+    generate(request_for(compare=True), on_step=lambda *step: told.append(step))
+    assert told == [("frozen", 1, 2), ("frozen", 2, 2), ("PILA", 1, 2), ("PILA", 2, 2)]
+
+
+class Enough(Exception):
+    pass
+
+
+def test_an_observer_ends_the_work_and_leaves_the_pipeline_whole(request_for, tmp_path):
+    """Stopped inside the corrected clip: no file, and the same pipeline then gives the same clip
+    as a fresh one."""
+    generate(request_for(output=tmp_path / "fresh" / "clip.mp4", compare=True))
+    pipeline = load(request_for())
+    steps = 0
+
+    def stop(clip, step, of):
+        nonlocal steps
+        steps += 1
+        if clip == "PILA":
+            raise Enough
+
+    with pytest.raises(Enough):
+        generate(request_for(compare=True), pipeline=pipeline, on_step=stop)
+    assert steps == 3
+    assert names(tmp_path) == ["fresh"]
+    generate(request_for(compare=True), pipeline=pipeline)
+    for name in ("clip.mp4", "clip-frozen.mp4"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ RANK = {
         (
             "plan",
             "generate",
+            "settings",
             "explain",
             "experiment",
             "evaluation",

@@ -1,6 +1,5 @@
 """What `pila experiment` runs, checked in full before anything is generated."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pila.evaluate.experiments import EXPERIMENTS
 from pila.evaluate.experiments.definition import Measure
 from pila.evaluate.experiments.runs import Runs, chosen_arms
 from pila.evaluate.experiments.setting import Setting
+from pila.evaluate.sampling import own_world
 from pila.plan import check_sampling, check_writable
 from pila.provenance import weights_hash
 from pila.world.registry import SCENES
@@ -69,7 +69,7 @@ def run_laws(
     check_sampling(steps=steps, guidance_scale=guidance_scale)
     folder = find_model(model)
     check_wan_repository(folder)
-    _own_world(folder, model)
+    own_world(folder, model)
     protocol = laws.Protocol(
         model=model,
         prompts=prompts,
@@ -108,7 +108,7 @@ def run_measures(
     if model != "none":
         folder = find_model(model)
         check_wan_repository(folder)
-        own = _own_world(folder, model)
+        own = own_world(folder, model)
         vae, scenes, size = folder / "vae", tuple(own["scenes"]), own["height"]
     check_writable(output)
     return measures.run(
@@ -282,7 +282,7 @@ def prepared(
         generator = str(large.place(experiment.model_recipe, 0))
     folder = find_model(generator)
     check_wan_repository(folder)
-    known = _own_world(folder, generator)["scenes"]
+    known = own_world(folder, generator)["scenes"]
     if experiment.scenes and not scenes:
         scenes = _there(experiment.scenes, known)
         if not scenes:
@@ -339,27 +339,13 @@ def _checked_world(model: str, processes: int) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"processes is {processes}; use at least 1")
     folder = find_model(model)
     check_wan_repository(folder)
-    return folder, _own_world(folder, model)
+    return folder, own_world(folder, model)
 
 
 def _require_bank(place: str, said: str) -> None:
     kind = check_model_folder(bank.adapter_folder(place))["_class_name"]
     if kind != "PilaAdapter":
         raise InputError(f"{said}, a {kind}; only a PilaAdapter has a bank")
-
-
-def _own_world(folder: Path, model: str) -> dict[str, Any]:
-    """A model's `pila.json`, which must name the scenes that it was trained on."""
-    try:
-        own = json.loads((folder / "pila.json").read_text())
-    except (OSError, ValueError):
-        own = {}
-    if not own.get("scenes"):
-        raise InputError(
-            f"{model} has no pila.json that names its scenes; this experiment takes models trained "
-            "on the simulated world, such as embedded"
-        )
-    return own
 
 
 def read_methods(adapters: Sequence[str], model: Path) -> list[laws.Method]:

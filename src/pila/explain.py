@@ -1,4 +1,4 @@
-"""What the adapter did in one generation: summed up step by step, and drawn."""
+"""What the adapter did in one generation, drawn from its `Recorder`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,67 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pila.diagnose.recorder import Recorder
 from pila.physics.bank import Category, Slot, readout
 from pila.video import written_whole
 
 LABELLED, ROUTED = "#c2410c", "#64748b"
 MAX_COLUMNS = 9
-
-
-class Recorder:
-    """Receives each corrected step's AdapterOutput and keeps what pictures and figures need.
-
-    Sums and one bank are kept rather than every tensor: at Wan's size fifty steps of features
-    would take gigabytes.
-    """
-
-    def __init__(self, *, first_step: int) -> None:
-        self.first_step = first_step
-        self.frame_rms: list[np.ndarray] = []
-        """Root mean square of the correction in each latent frame, [t] per step."""
-        self.gates: list[float] = []
-        self.weights: list[np.ndarray] = []
-        """Routing weights [8] in `Category` order per step; empty without a router."""
-        self.refined: torch.Tensor | None = None
-        """Refined bank [1, 32, t, h, w] of the last corrected step, where the clip is clearest."""
-        self.passes: list[Any] = []
-        """`Routing` of a ProPhy branch in each pass through its denoiser."""
-        self._energy: torch.Tensor | None = None
-
-    def __call__(self, output: Any) -> None:
-        """Take in one step; of a batch, the first clip."""
-        square = output.correction[:1].detach().float().square().mean(dim=1)[0].cpu()  # [t, h, w]
-        self.frame_rms.append(square.mean(dim=(1, 2)).sqrt().numpy())
-        self._energy = square if self._energy is None else self._energy + square
-        self.gates.append(float(output.gate[0]))
-        if getattr(output, "route", None) is not None:
-            self.weights.append(output.route.weights[0].detach().float().cpu().numpy())
-            self.refined = output.refined[:1].detach().float().cpu()
-
-    @property
-    def steps(self) -> range:
-        """The corrected steps, counted from 1."""
-        return range(self.first_step, self.first_step + len(self.frame_rms))
-
-    @property
-    def correction_rms(self) -> float:
-        """Root mean square of g(sigma) dv over all corrected steps; latents have about 1."""
-        if not self.frame_rms:
-            return 0.0
-        return float(np.sqrt(np.mean(np.square(self.frame_rms))))
-
-    @property
-    def routing(self) -> dict[str, float]:
-        """Mean routing weight per category over the corrected steps."""
-        if not self.weights:
-            return {}
-        return {str(c): float(w) for c, w in zip(Category, np.mean(self.weights, 0), strict=True)}
-
-    @property
-    def where(self) -> np.ndarray:
-        """Root mean square of the correction over steps at each latent cell, [t, h, w]."""
-        assert self._energy is not None, "no step was corrected"
-        return (self._energy / len(self.frame_rms)).sqrt().numpy()
 
 
 def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Path]:
@@ -127,23 +72,47 @@ def _routing(recorder: Recorder, labels: Sequence[str]) -> Any:
 
 def _bank(bank: torch.Tensor) -> Any:
     times = _columns(bank.shape[2])
-    figure, axes = _grid(len(Slot), len(times), cell=0.9)
-    for row, slot in zip(axes, Slot, strict=True):
+    # One picture a row rather than one a cell: ninety axes take seconds to draw.
+    figure, axes = _grid(len(Slot), 1, cell=0.9, columns_per_axis=len(times))
+    for (axis,), slot in zip(axes, Slot, strict=True):
         field = readout(slot, bank[:, slot.channels])[0]  # canonical [c, t, h, w]
         # Scalars keep their sign; of vectors and tensors the magnitude is drawn.
         values = (field[0] if field.shape[0] == 1 else field.norm(dim=0)).numpy()
         low, high = values.min(), values.max()
-        for axis, t in zip(row, times, strict=True):
-            axis.imshow(values[t], vmin=low, vmax=high, cmap="viridis")
-        row[0].set_ylabel(slot, rotation=0, ha="right", va="center", fontsize=8)
-        row[-1].yaxis.set_label_position("right")
-        row[-1].set_ylabel(f"{low:.2g}\nto {high:.2g}", rotation=0, ha="left", fontsize=6)
-    for axis, t in zip(axes[-1], times, strict=True):
-        axis.set_xlabel(f"t = {t}", fontsize=7)
+        axis.imshow(_row(values[times]), vmin=low, vmax=high, cmap="viridis")
+        axis.set_frame_on(False)
+        axis.set_ylabel(slot, rotation=0, ha="right", va="center", fontsize=8)
+        axis.text(
+            1.01,
+            0.5,
+            f"{low:.2g}\nto {high:.2g}",
+            transform=axis.transAxes,
+            va="center",
+            fontsize=6,
+        )
+    width = bank.shape[-1]
+    axes[-1][0].set_xticks(
+        [i * (width + _gap(width)) + width / 2 - 0.5 for i in range(len(times))],
+        [f"t = {t}" for t in times],
+        fontsize=7,
+    )
+    axes[-1][0].tick_params(length=0)
     figure.suptitle(
         "Bank after the experts, last corrected step (proxies, latent units)", fontsize=9
     )
     return figure
+
+
+def _row(maps: np.ndarray) -> np.ndarray:
+    """Maps [n, h, w] beside each other, [h, n w + (n - 1) gap]; the gaps, NaN, are not drawn."""
+    gap = _gap(maps.shape[2])
+    apart = np.pad(maps.astype(float), ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
+    return np.concatenate(list(apart), axis=1)[:, :-gap]
+
+
+def _gap(width: int) -> int:
+    """Cells between maps of so many."""
+    return max(1, width // 12)
 
 
 def _correction(recorder: Recorder) -> Any:
@@ -213,10 +182,11 @@ def _figure(width: float, height: float, *, rows: int = 1) -> tuple[Any, Any]:
     return figure, figure.subplots(rows, 1)
 
 
-def _grid(rows: int, columns: int, *, cell: float) -> tuple[Any, Any]:
+def _grid(rows: int, columns: int, *, cell: float, columns_per_axis: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(columns * cell + 1.4, rows * cell + 0.5), layout="constrained")
+    size = (columns * columns_per_axis * cell + 1.4, rows * cell + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_xticks([])

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +17,18 @@ from pila.labels.parser import Parse, make_parser
 from pila.plan import Plan, prepare
 from pila.progress import progress_bar
 from pila.request import GenerateRequest
+from pila.settings import settled, write_settings
 from pila.video import side_by_side, write_video
 
 if TYPE_CHECKING:
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
 FROZEN = "frozen"
+OnStep = Callable[[str, int, int], None]
+"""`on_step(clip, step, steps)` after each denoising step, counted from 1, of the clip of that name.
+What it raises ends the generation, and nothing is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,23 +55,32 @@ class Report:
     seconds: dict[str, float]
 
 
-def generate(request: GenerateRequest) -> Report:
+def generate(
+    request: GenerateRequest, *, pipeline: Any = None, on_step: OnStep | None = None
+) -> Report:
     """Do what a request asks: parse, load, sample, measure, write.
 
     Files appear whole or not at all, and none before all clips of the request are sampled.
+
+    Args:
+        request: what to make.
+        pipeline: what `load` gave for a request with the same model, adapter, device, dtype and
+            offload; loaded here by default.
+        on_step: is told of each denoising step, and may raise to end the work.
 
     Raises:
         InputError: something about the request, the model or the place to write to is wrong.
         FloatingPointError: the model's or the adapter's output is not finite.
     """
-    from pila.explain import Recorder
+    from pila.diagnose.recorder import Recorder
 
     plan = prepare(request)
     seconds: dict[str, float] = {}
     with _timed(seconds, "parse"):
         parse = _parse(plan)
-    with _timed(seconds, "load"):
-        pipeline = _load(request)
+    if pipeline is None:
+        with _timed(seconds, "load"):
+            pipeline = load(request)
     recorder = Recorder(first_step=plan.window[0] if plan.window else 1)
 
     corrected = names_on(pipeline, adapter_scale=request.adapter_scale)
@@ -74,10 +88,12 @@ def generate(request: GenerateRequest) -> Report:
         branch.inverted = request.invert_experts
         branch.record = [] if request.explain else None  # each pass is copied to the CPU
     clips: dict[str, np.ndarray] = {}
-    with _progress(plan.sampling.steps * (1 + request.compare)) as advance:
+    with _progress(plan.sampling.steps, 1 + request.compare, on_step) as advance:
         if request.compare or not corrected:
             with _timed(seconds, FROZEN), generator_alone(pipeline):
-                clips[FROZEN] = _sample(pipeline, plan, adapter_scale=0.0, advance=advance)
+                clips[FROZEN] = _sample(
+                    pipeline, plan, adapter_scale=0.0, advance=partial(advance, FROZEN)
+                )
         if corrected:
             with _timed(seconds, corrected):
                 clips[corrected] = _sample(
@@ -86,15 +102,20 @@ def generate(request: GenerateRequest) -> Report:
                     adapter_scale=request.adapter_scale,
                     labels=[str(c) for c in parse.categories] or None,
                     record=recorder,
-                    advance=advance,
+                    advance=partial(advance, corrected),
                 )
         elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
             clips[names_on(pipeline)] = clips[FROZEN]
 
     scene, laws = _laws(plan, clips)
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
+    device = str(pipeline._execution_device)
+    dtype = str(pipeline.dtype).removeprefix("torch.")
     with _timed(seconds, "write"):
         written = _write(plan, clips, recorder, parse)
+        kept = settled(request, plan.sampling, parse.categories, device=device, dtype=dtype)
+        write_settings(plan.files.settings, kept)
+        written["settings"] = str(plan.files.settings)
     settings = asdict(plan.sampling) | {
         "model": request.model,
         "adapter": request.adapter,
@@ -105,8 +126,8 @@ def generate(request: GenerateRequest) -> Report:
         "top_k": request.top_k,
         "reference": request.reference,
         "invert_experts": request.invert_experts,
-        "device": str(pipeline._execution_device),
-        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "device": device,
+        "dtype": dtype,
         "offload": request.offload,
     }
     return Report(
@@ -128,7 +149,12 @@ def _parse(plan: Plan) -> Parse:
     return Parse(refined_prompt=plan.prompt, categories=plan.labels, evidence={}, parser="given")
 
 
-def _load(request: GenerateRequest) -> Any:
+def load(request: GenerateRequest) -> Any:
+    """The pipeline that a request names, to be kept for other requests of the same kind.
+
+    Raises:
+        InputError: the model or the adapter cannot be found, read, or put together.
+    """
     import torch
 
     quiet()
@@ -156,7 +182,9 @@ def quiet() -> None:
         library.utils.logging.set_verbosity_error()
 
 
-def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np.ndarray:
+def _sample(
+    pipeline: Any, plan: Plan, *, advance: Callable[[int], None], **correction: Any
+) -> np.ndarray:
     """Frames [t, h, w, 3] uint8; every call starts from the same noise."""
     import torch
 
@@ -169,7 +197,7 @@ def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np
         }
 
     def step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        advance()
+        advance(step + 1)
         return tensors
 
     pipeline.set_progress_bar_config(disable=True)
@@ -188,11 +216,14 @@ def _sample(pipeline: Any, plan: Plan, *, advance: Any, **correction: Any) -> np
             output_type="np",
             **correction,
         ).frames[0]
-    except torch.OutOfMemoryError:
-        raise InputError(
-            f"the device's memory is too small for {sampling.num_frames} frames of "
-            f"{sampling.width} x {sampling.height}; try --offload model, or a smaller clip"
-        ) from None
+    except BaseException as error:
+        pipeline.maybe_free_model_hooks()  # else offloaded parts stay on the device
+        if isinstance(error, torch.OutOfMemoryError):
+            raise InputError(
+                f"the device's memory is too small for {sampling.num_frames} frames of "
+                f"{sampling.width} x {sampling.height}; try --offload model, or a smaller clip"
+            ) from None
+        raise
     return (frames.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -244,7 +275,16 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """One bar over all denoising steps, on a terminal only."""
+def _progress(
+    steps: int, clips: int, on_step: OnStep | None
+) -> Iterator[Callable[[str, int], None]]:
+    """One bar over all denoising steps, on a terminal only; `on_step` hears of each of them."""
+    total = steps * clips
     with progress_bar(total=total, desc="denoising", unit="step") as bar:
-        yield bar.update
+
+        def advance(clip: str, step: int) -> None:
+            bar.update()
+            if on_step is not None:
+                on_step(clip, step, steps)
+
+        yield advance

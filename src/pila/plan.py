@@ -72,12 +72,28 @@ class Grid:
             max_positions=transformer.get("rope_max_seq_len") or cls().max_positions,
         )
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> "Grid":
+        """From a Wan repository."""
+        denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
+        return cls.of(
+            read_json(folder / "vae" / "config.json"), read_json(folder / denoiser / "config.json")
+        )
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Pixels of which height and width must be multiples."""
+        # 16: diffusers' Wan pipelines insist on it.
+        height, width = (math.lcm(self.spatial * patch, 16) for patch in self.patch[1:])
+        return height, width
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Where results go; None where nothing is written."""
 
     output: Path
+    settings: Path
     frozen: Path | None
     comparison: Path | None
     explain: Path | None
@@ -126,13 +142,7 @@ def prepare(request: GenerateRequest) -> Plan:
         )
     own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
     sampling = Sampling.of(request, own)
-    denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
-    check_sizes(
-        sampling,
-        Grid.of(
-            read_json(folder / "vae" / "config.json"), read_json(folder / denoiser / "config.json")
-        ),
-    )
+    check_sizes(sampling, Grid.of_folder(folder))
     return Plan(
         request=request,
         prompt=prompt,
@@ -210,11 +220,10 @@ def check_sizes(sampling: Sampling, grid: Grid) -> None:
     Raises:
         InputError: names the value, its bound and the nearest value that fits.
     """
-    for name, side, patch in (
-        ("height", sampling.height, grid.patch[1]),
-        ("width", sampling.width, grid.patch[2]),
+    for name, side, patch, unit in (
+        ("height", sampling.height, grid.patch[1], grid.units[0]),
+        ("width", sampling.width, grid.patch[2], grid.units[1]),
     ):
-        unit = math.lcm(grid.spatial * patch, 16)  # 16: diffusers' Wan pipelines insist on it
         least = unit * math.ceil(MIN_LATENT_SIDE * grid.spatial / unit)
         most = unit * (grid.max_positions * patch * grid.spatial // unit)
         if side % unit or not least <= side <= most:
@@ -252,6 +261,7 @@ def plan_files(request: GenerateRequest) -> Files:
     beside = request.compare
     return Files(
         output=output,
+        settings=output.with_name(f"{output.stem}-settings.json"),
         frozen=output.with_stem(f"{output.stem}-frozen") if beside else None,
         comparison=output.with_stem(f"{output.stem}-compare") if beside else None,
         explain=request.explain,

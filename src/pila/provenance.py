@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -21,3 +22,8 @@ def weights_hash(folder: Path) -> str:
             while part := file.read(1 << 24):
                 digest.update(part)
     return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Of pila and of the libraries that its numbers come from."""
+    return {name: version(name) for name in ("pila", "torch", "diffusers", "transformers")}

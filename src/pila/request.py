@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 ParserName = Literal["auto", "offline", "llm"]
 
@@ -16,15 +16,19 @@ class GenerateRequest:
     Sizes, steps and guidance default to the model's own.
     """
 
-    prompt: Positional[str]
-    """What the clip shows."""
+    prompt: Positional[str] = ""
+    """What the clip shows; needed unless --from gives it."""
+    settings_file: Annotated[Path | None, arg(name="from", metavar="FILE")] = None
+    """Repeat the clip of a settings file, as every clip gets one beside it. Options that are given
+    too take the place of the file's."""
     model: str = "embedded"
     """embedded, a folder with a diffusers Wan repository, or a hub id (owner/name)."""
     adapter: str = "embedded"
     """embedded, a folder, a hub id, or none for the frozen generator alone. The folder of a ProPhy
     branch or of LoRA updates too; several of different kinds joined by +."""
     output: Path = Path("out.mp4")
-    """Where the clip goes; with --compare its neighbours -frozen.mp4 and -compare.mp4 too."""
+    """Where the clip goes, and beside it -settings.json, which --from repeats; with --compare
+    -frozen.mp4 and -compare.mp4 too."""
     seed: int = 0
     """Seed of the noise; the same one is used for the frozen and the corrected clip."""
     steps: int | None = None

@@ -48,6 +48,17 @@ def test_only_the_mask_counts():
     assert found["velocity"] == pytest.approx(1, abs=1e-5)
 
 
+def test_the_best_fit_leaves_what_r2_does_not_explain():
+    true, mask = fields()
+    proxy = 5 - 0.5 * true + torch.randn_like(true)
+    fitted = bank.best_fit(proxy, true, mask)
+    left = (true - fitted).square().mean((2, 3, 4)).sum()
+    spread = (true - true.mean((2, 3, 4), keepdim=True)).square().mean((2, 3, 4)).sum()
+    r2 = bank.agreement({Slot.VELOCITY: proxy}, {Slot.VELOCITY: (true, mask)})["velocity"]
+    assert 1 - left / spread == pytest.approx(r2, abs=1e-4)
+    assert 0.05 < r2 < 0.6
+
+
 def small_model(tmp_path, scenes):
     """The embedded model, said to know two scenes only."""
     folder = tmp_path / "model"

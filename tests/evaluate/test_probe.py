@@ -1,9 +1,20 @@
 """Router statistics, slots and noise levels from made-up rows, and the rows of a real adapter."""
 
+import numpy as np
 import pytest
+import torch
 
 from pila.evaluate.pairs import LEVELS
-from pila.evaluate.probe import by_level, probed, routing, slots
+from pila.evaluate.probe import (
+    by_level,
+    by_prompt,
+    correlation,
+    probed,
+    routed,
+    routing,
+    slots,
+    spread_of_weight,
+)
 from pila.evaluate.sampling import Method, Protocol
 from pila.physics.layout import Category, Slot
 from pila.world import SCENES
@@ -71,3 +82,48 @@ def test_a_plain_adapter_has_levels_and_neither_router_nor_bank(
     assert all(r["correction"] > 0 for r in rows)
     frozen = {r["sigma"]: r["flow_frozen"] for r in mine}
     assert all(r["flow_frozen"] == pytest.approx(frozen[r["sigma"]]) for r in rows)
+
+
+def test_a_collapsed_router_uses_one_expert_and_a_fair_one_all():
+    collapsed = [row("hot_spot", s, on(Category.FLUID)) for s in range(3)]
+    found = spread_of_weight(collapsed)
+    assert found["effective"] == found["effective_overall"] == pytest.approx(1)
+    assert found["use"]["fluid"] == found["selected"]["fluid"] == 1
+    fair = [row("hot_spot", k, on(c)) for k, c in enumerate(ORDER)]
+    found = spread_of_weight(fair)
+    assert (found["effective"], found["effective_overall"]) == pytest.approx((1, 8))
+    assert set(found["use"].values()) == {1 / 8}
+
+
+def test_experts_that_are_used_together_correlate():
+    both, other = on(Category.THERMAL, Category.PHASE_CHANGE), on(Category.FLUID)
+    rows = [row("hot_spot", 0, both), row("hot_spot", 1, other), row("hot_spot", 2, both)]
+    found = correlation(rows)
+    thermal, phase, fluid, optical = (
+        ORDER.index(c)
+        for c in (Category.THERMAL, Category.PHASE_CHANGE, Category.FLUID, Category.OPTICAL)
+    )
+    assert found[thermal, phase] == pytest.approx(1)
+    assert found[thermal, fluid] == pytest.approx(-1)
+    assert np.isnan(found[optical]).all()  # never used: nothing goes with it
+    assert by_prompt(rows).shape == (3, 8)
+
+
+def test_prompts_at_hand_are_routed_as_the_whole_adapter_routes_them(runs):
+    from pila.adapter import PilaAdapter, pool_text
+
+    folder = runs / "embedded-0" / "adapter"
+    adapter = PilaAdapter.from_pretrained(folder, use_safetensors=True).eval()
+    torch.manual_seed(0)
+    text = torch.randn(5, adapter.config["text_dim"])
+    flags = torch.zeros(8, dtype=torch.bool)
+    flags[ORDER.index(Category.THERMAL)] = True
+    for told in (True, False):
+        rows = routed(adapter, text, flags, told=told, scene="cache", seed=3)
+        assert [r["sigma"] for r in rows] == list(LEVELS)
+        x = torch.randn(1, 16, 3, 6, 6)
+        level = torch.tensor(LEVELS[:1])
+        labels = (flags & told)[None]
+        out = adapter(x, x, level, pool_text(text[None]), labels, return_details=True)
+        assert rows[0]["weights"] == pytest.approx(out.route.weights[0].tolist(), abs=1e-6)
+        assert routing(rows)["weights"].keys() == {"thermal"}

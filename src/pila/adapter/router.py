@@ -12,7 +12,7 @@ from pila.physics.bank import Category
 
 NUM_EXPERTS = len(Category)
 
-Labels = Bool[Tensor, "b 8"]
+Labels = Bool[Tensor, "b categories"]
 """Which categories a prompt names, in `Category` order."""
 
 
@@ -20,13 +20,13 @@ Labels = Bool[Tensor, "b 8"]
 class Route:
     """Which experts refine which sample, and with what weight. Columns are in `Category` order."""
 
-    logits: Float[Tensor, "b 8"]
+    logits: Float[Tensor, "b categories"]
     """What the router thinks, before the label prior."""
-    scores: Float[Tensor, "b 8"]
+    scores: Float[Tensor, "b categories"]
     """Logits with the label prior added: the ranking."""
     indices: Int[Tensor, "b k"]
     """The selected experts, best first."""
-    weights: Float[Tensor, "b 8"]
+    weights: Float[Tensor, "b categories"]
     """Softmax over the selected experts; exactly 0 elsewhere. Sums to 1 unless K = 0."""
 
     @property

@@ -82,11 +82,7 @@ def load_pipeline(
     if adapter is None or isinstance(adapter, str | Path):
         found = find_attachments(adapter, revision=revision)
         own = None
-    denoisers = {
-        name: check_model_folder(folder / name)
-        for name in ("transformer", "transformer_2")
-        if (index.get(name) or [None])[0] is not None
-    }
+    denoisers = denoiser_configs(folder, index)
     check_attachments(found, denoisers)
     if own is not None:
         for config in denoisers.values():
@@ -114,6 +110,19 @@ def load_pipeline(
     for attachment in found:
         put_on(pipeline, attachment)
     return pipeline
+
+
+def denoiser_configs(folder: Path, index: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configs of a Wan repository's one or two denoisers, by component.
+
+    Raises:
+        InputError: a denoiser's folder is incomplete or unreadable.
+    """
+    return {
+        name: check_model_folder(folder / name)
+        for name in ("transformer", "transformer_2")
+        if (index.get(name) or [None])[0] is not None
+    }
 
 
 def find_model(name: str | Path, *, revision: str | None = None, parts: Sequence[str] = ()) -> Path:

@@ -5,8 +5,9 @@
 
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -14,7 +15,7 @@ from tyro.conf import CascadeSubcommandArgs, arg, subcommand
 
 from pila import __version__
 from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, evaluate, experiment, share, single, world
+from pila.cli import data, diagnose, evaluate, experiment, serve, share, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
@@ -29,7 +30,9 @@ Command = (
     | Annotated[single.Train, subcommand("train", prefix_name=False)]
     | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
+    | Annotated[diagnose.Diagnose, subcommand("diagnose", prefix_name=False)]
     | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
+    | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
     | Annotated[share.Push, subcommand("push", prefix_name=False)]
     | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
 )
@@ -49,17 +52,19 @@ class Invocation:
     """Also say what is done, and where an error was noticed."""
 
 
-COMMANDS = (
+COMMANDS: dict[type, Callable[[Any], int | None]] = (
     single.COMMANDS
     | world.COMMANDS
     | data.COMMANDS
     | experiment.COMMANDS
+    | diagnose.COMMANDS
+    | serve.COMMANDS
     | share.COMMANDS
     | {Evaluate: evaluate.evaluate}
 )
 """What runs each command."""
 
-_TALKATIVE = (single.Train, world.WorldMake, *experiment.COMMANDS)
+_TALKATIVE = (serve.Serve, single.Train, world.WorldMake, *experiment.COMMANDS)
 """Long work, which says what it is at."""
 
 logger = logging.getLogger("pila")
@@ -84,7 +89,7 @@ def run(args: Sequence[str]) -> int:
         config=CONFIG,
     )
     command: Any = invocation.command
-    if isinstance(command, world.World | data.Data | experiment.Experiment):
+    if isinstance(command, world.World | data.Data | experiment.Experiment | diagnose.Diagnose):
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logger.setLevel(_level(command, quiet=invocation.quiet, verbose=invocation.verbose))
@@ -92,6 +97,8 @@ def run(args: Sequence[str]) -> int:
     try:
         if invocation.quiet and invocation.verbose:
             raise InputError("--quiet and --verbose exclude each other; use one of them")
+        if isinstance(command, GenerateRequest) and command.settings_file is not None:
+            command = _over_file(command.settings_file, args)
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
         logger.debug("noticed here", exc_info=True)
@@ -112,3 +119,26 @@ def _level(command: Any, *, quiet: bool, verbose: bool) -> int:
     if verbose:
         return logging.DEBUG
     return logging.INFO if isinstance(command, _TALKATIVE) else logging.WARNING
+
+
+def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
+    """`pila generate --from`: the same arguments again, with the file's values as defaults."""
+    from pila.settings import read_settings
+
+    # How much is said has been read already, and is no part of the request.
+    rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]
+    rest.remove("generate")
+
+    def parsed(default: GenerateRequest) -> GenerateRequest:
+        return tyro.cli(
+            GenerateRequest,
+            prog="pila generate",
+            args=rest,
+            default=default,
+            config=CONFIG,
+        )
+
+    kept = read_settings(settings_file)
+    request = parsed(kept)
+    # The file's categories are those of its prompt; another prompt has its own.
+    return request if request.prompt == kept.prompt else parsed(replace(kept, labels=None))

@@ -36,8 +36,11 @@ class Train:
     """The recipe's name; an unknown one lists them."""
     output: Path = Path("runs/train")
     """The run's folder: config, metrics, checkpoints, and what was trained."""
+    steps: int | None = None
+    """Length of each stage's schedule, at whose end the adapter is written; the recipe's own by
+    default."""
     max_steps: int | None = None
-    """Stop after this many steps of the recipe's schedule, with a checkpoint."""
+    """Stop after this many steps of the schedule, with a checkpoint and no adapter."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     seed: int = 0
@@ -138,6 +141,7 @@ def _train(command: Train) -> None:
     trained = train(
         command.recipe,
         command.output,
+        steps=command.steps,
         max_steps=command.max_steps,
         checkpoint_every=command.checkpoint_every,
         seed=command.seed,

@@ -1,1 +1,1 @@
-"""Pictures of what models and measures do."""
+"""Pictures of what models and measures do, and the numbers behind them; `docs/diagnose.md`."""

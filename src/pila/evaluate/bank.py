@@ -7,7 +7,7 @@ strain are held against those that follow from the true velocity by the adapter'
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pila.evaluate.table import Estimate, mean_estimate
 from pila.physics.layout import Category, Slot
 from pila.provenance import commit, weights_hash
 from pila.video import written_whole
-from pila.world import SCENES, Canvas, simulate
+from pila.world import SCENES, Canvas, Clip, simulate
 
 ROWS = 1
 """Version of what a clip's row holds; files of another version are not read."""
@@ -40,6 +40,7 @@ class Job:
     scene: str
     clips: int
     size: int
+    num_frames: int
 
 
 def run(
@@ -64,20 +65,7 @@ def run(
     Raises:
         InputError: too few clips.
     """
-    if clips < 2:
-        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
-    own = json.loads((find_model(model) / "pila.json").read_text())
-    jobs = [
-        (name, Job(model=model, adapter=place, scene=scene, clips=clips, size=own["height"]))
-        for name, place in adapters.items()
-        for scene in own["scenes"]
-    ]
-    made = rows_of([job for _, job in jobs], _read, _key, name="bank", processes=processes)
-    rows = [
-        {"adapter": name, "scene": job.scene, **row}
-        for (name, job), mine in zip(jobs, made, strict=True)
-        for row in mine
-    ]
+    rows = read(adapters, model=model, clips=clips, processes=processes)
     results = tabulate(rows, list(adapters)) | {
         "commit": commit(),
         "clips": clips,
@@ -89,6 +77,40 @@ def run(
     with written_whole(out / "bank.md") as part:
         part.write_text(markdown(results))
     return results
+
+
+def read(
+    adapters: dict[str, str],
+    *,
+    model: str = "embedded",
+    clips: int = 8,
+    processes: int = 2,
+    scenes: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """A row for each adapter, clip and noise level: {adapter, scene, seed, sigma, r2}.
+
+    Args:
+        adapters, model, clips, processes: as `run` takes them.
+        scenes: some of the model's; none named stands for all.
+
+    Raises:
+        InputError: too few clips.
+    """
+    if clips < 2:
+        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
+    own = json.loads((find_model(model) / "pila.json").read_text())
+    view = {"size": own["height"], "num_frames": own["num_frames"]}
+    jobs = [
+        (name, Job(model=model, adapter=place, scene=scene, clips=clips, **view))
+        for name, place in adapters.items()
+        for scene in scenes or own["scenes"]
+    ]
+    made = rows_of([job for _, job in jobs], _read, key, name="bank", processes=processes)
+    return [
+        {"adapter": name, "scene": job.scene, **row}
+        for (name, job), mine in zip(jobs, made, strict=True)
+        for row in mine
+    ]
 
 
 def tabulate(rows: Sequence[dict[str, Any]], adapters: Sequence[str]) -> dict[str, Any]:
@@ -168,33 +190,52 @@ def _flat(estimate: Estimate) -> list[float]:
 
 def _read(job: Job) -> Rows:
     """R^2 of every slot of every clip of one job at every noise level."""
+    return [
+        {"seed": seen.seed, "sigma": sigma, "r2": agreement(fields, seen.wanted)}
+        for seen in seen_clips(job)
+        for sigma, fields in seen.proxies.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A true clip, its fields, and what the adapter reads of it."""
+
+    seed: int
+    clip: Clip
+    wanted: dict[Slot, tuple[Any, Any]]
+    """True fields [1, c, t, h, w] with their masks [1, 1, t, h, w], on the latent grid."""
+    proxies: dict[float, dict[Slot, Any]]
+    """Of each noise level the adapter's fields [1, c, t, h, w]."""
+
+
+def seen_clips(job: Job) -> Iterator[Seen]:
+    """The clips of a job, one after another."""
     import torch
 
     from pila.adapter import PilaAdapter
     from pila.data.encoders import Encoders, ModelFacts
     from pila.data.flow_targets import true_targets
-    from pila.train.frozen import FrozenGenerator
+    from pila.train.frozen import FrozenGenerator, WanBackbone
 
     folder = find_model(job.model)
     encoders = Encoders(ModelFacts.of(folder), torch.device("cpu"))
-    frozen = FrozenGenerator(folder)
+    frozen = FrozenGenerator(WanBackbone(folder))
     adapter = PilaAdapter.from_pretrained(adapter_folder(job.adapter), use_safetensors=True).eval()
-    canvas = Canvas(size=job.size)
-    rows: Rows = []
+    canvas = Canvas(size=job.size, num_frames=job.num_frames)
     for seed in range(FIRST_SEED, FIRST_SEED + job.clips):
         clip = simulate(job.scene, seed, canvas=canvas, held_out=True)
         x_0 = encoders.latents(clip.frames)[None]
         text = encoders.padded_text(clip.caption)[None]
-        wanted = _wanted(true_targets(clip))
         noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
+        proxies = {}
         for sigma in LEVELS:
             level = torch.tensor([sigma])
             with torch.no_grad():
                 said = frozen.predict(x_0, noise, level, text)
                 feature = adapter.encoder(said.x0_hat, level)
-                fields = adapter.fields(feature).fields
-            rows.append({"seed": seed, "sigma": sigma, "r2": agreement(fields, wanted)})
-    return rows
+                proxies[sigma] = adapter.fields(feature).fields
+        yield Seen(seed=seed, clip=clip, wanted=_wanted(true_targets(clip)), proxies=proxies)
 
 
 def agreement(fields: dict[Slot, Any], wanted: dict[Slot, tuple[Any, Any]]) -> dict[str, float]:
@@ -211,6 +252,22 @@ def agreement(fields: dict[Slot, Any], wanted: dict[Slot, tuple[Any, Any]]) -> d
         for slot, (true, mask) in wanted.items()
         if slot in fields and varies(true, mask).all()
     }
+
+
+def best_fit(field: Any, true: Any, mask: Any) -> Any:
+    """The affine function of a proxy [1, c, t, h, w] that is nearest to the true field, as R^2 has
+    it: one scale for all components, an offset for each.
+
+    Args:
+        field: the proxy.
+        true: the field.
+        mask: where it counts, [1, 1, t, h, w].
+    """
+    from pila.train.recover import centred, weighted
+
+    a, b = centred(field, mask), centred(true, mask)
+    scale = weighted(a, b, mask) / weighted(a, a, mask).clamp_min(1e-24)
+    return scale[:, None, None, None, None] * a + (true.float() - b)
 
 
 def _wanted(true: Any) -> dict[Slot, tuple[Any, Any]]:
@@ -240,7 +297,8 @@ def adapter_folder(place: str) -> Path:
     return folder
 
 
-def _key(job: Job) -> list[Any]:
+def key(job: Job) -> list[Any]:
+    """Everything that decides what is read of a job's clips."""
     from pila.evaluate.measures import source_of
 
     model = find_model(job.model)
@@ -253,6 +311,7 @@ def _key(job: Job) -> list[Any]:
         source_of(job.scene),
         job.clips,
         job.size,
+        job.num_frames,
         FIRST_SEED,
         LEVELS,
     ]

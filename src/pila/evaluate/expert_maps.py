@@ -13,6 +13,7 @@ the scene.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -119,53 +120,77 @@ def held_against(
     return found
 
 
-def _hold(job: ClipJob) -> Rows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What an adapter does at each cell of a clip's latent grid, at one noise level."""
+
+    experts: np.ndarray
+    """|w_k M_k O_k| summed over the bank's channels, [8, t, h, w] in `Category` order; 0 of what
+    was not routed, and of a plain adapter."""
+    weights: list[float]
+    """Of the experts, [8]; of a plain adapter none."""
+    correction: np.ndarray
+    """RMS of the correction over channels, [t, h, w]."""
+
+
+def acted(job: ClipJob, level: int) -> list[Acted]:
+    """What the job's method does on each of its clips, noised to one of the pairs' levels."""
     import torch
 
     from pila.evaluate.pairs import LEVELS as EVERY
     from pila.evaluate.velocity import adapter_output, frozen_velocity, text_of
     from pila.flow import noised
-    from pila.prophy.active import active_maps
 
-    protocol, method, order = job.protocol, job.method, list(Category)
+    protocol, method = job.protocol, job.method
     pipe = pipeline(protocol.model, method.adapter, protocol.device)
     device = pipe.vae.device
+    tokens = protocol.settings["max_sequence_length"]
+    sigma = torch.tensor([EVERY[level]], device=device)
+    found = []
+    for pair in pairs(protocol, job.scene, job.seeds, pipe.vae, twins=False):
+        latents = pair["latents"][TRUE]
+        x_0 = torch.from_numpy(latents)[None].to(device)
+        eps = noise(latents.shape, pair["seed"], level)[None].to(device)
+        x_t = noised(x_0, eps, sigma)
+        with torch.no_grad():
+            text = text_of(pipe, [pair["caption"]], tokens)
+            v = frozen_velocity(pipe, x_t, sigma, text)
+            labels = told(method, [pair["caption"]], [pair["seed"]])
+            out = adapter_output(pipe, method, x_t, v, sigma, text, labels, details=True)
+        experts = np.zeros((len(Category), *latents.shape[1:]), np.float32)
+        weights: list[float] = []
+        if getattr(out, "route", None) is not None:
+            weight = out.route.weights[0]
+            weights = weight.tolist()
+            for place, k in enumerate(out.route.indices[0].tolist()):
+                update = (weight[k] * out.updates[0, place]).abs().sum(0)
+                experts[k] = update.float().cpu().numpy()
+        size = out.correction[0].float().square().mean(0).sqrt()
+        found.append(Acted(experts=experts, weights=weights, correction=size.cpu().numpy()))
+    return found
+
+
+def _hold(job: ClipJob) -> Rows:
+    from pila.evaluate.pairs import LEVELS as EVERY
+    from pila.prophy.active import active_maps
+
+    order = list(Category)
     truths = [active_maps(clip) for clip in _clips(job)]
     rows: Rows = []
-    seen = pairs(protocol, job.scene, job.seeds, pipe.vae, twins=False)
-    tokens = protocol.settings["max_sequence_length"]
     for level in LEVELS:
-        sigma = torch.tensor([EVERY[level]], device=device)
-        actions, weights = [], []
-        for pair in seen:
-            latents = pair["latents"][TRUE]
-            x_0 = torch.from_numpy(latents)[None].to(device)
-            eps = noise(latents.shape, pair["seed"], level)[None].to(device)
-            x_t = noised(x_0, eps, sigma)
-            with torch.no_grad():
-                text = text_of(pipe, [pair["caption"]], tokens)
-                v = frozen_velocity(pipe, x_t, sigma, text)
-                labels = told(method, [pair["caption"]], [pair["seed"]])
-                out = adapter_output(pipe, method, x_t, v, sigma, text, labels, details=True)
-            weight = out.route.weights[0]
-            action = np.zeros((len(order), *latents.shape[1:]), np.float32)
-            for place, k in enumerate(out.route.indices[0].tolist()):
-                acted = (weight[k] * out.updates[0, place]).abs().sum(0)
-                action[k] = acted.float().cpu().numpy()
-            actions.append(action)
-            weights.append(weight.tolist())
+        seen = acted(job, level)
         for category in SCENES[job.scene].categories:
             k = order.index(category)
-            found = held_against([a[k] for a in actions], [t[k] > 0 for t in truths])
+            found = held_against([a.experts[k] for a in seen], [t[k] > 0 for t in truths])
             rows += [
                 {
-                    "seed": pair["seed"],
+                    "seed": seed,
                     "sigma": EVERY[level],
                     "category": category.value,
-                    "weight": weight[k],
+                    "weight": a.weights[k],
                     **overlap,
                 }
-                for pair, weight, overlap in zip(seen, weights, found, strict=True)
+                for seed, a, overlap in zip(job.seeds, seen, found, strict=True)
                 if overlap is not None
             ]
     return rows

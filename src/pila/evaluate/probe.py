@@ -46,16 +46,16 @@ def routing(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     routed = [row for row in rows if row.get("weights") is not None]
     order = [c.value for c in Category]
     given = {
-        category: [r["weights"] for r in routed if Category(category) in _of(r)]
+        category: [r["weights"] for r in routed if Category(category) in categories_of(r)]
         for category in order
     }
-    by_prompt: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    figures_of: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
     for r in routed:
-        at_work = np.array([Category(c) in _of(r) for c in order])
+        at_work = np.array([Category(c) in categories_of(r) for c in order])
         w = np.array(r["weights"])
         figures = (float(w @ at_work), float(at_work.mean()), float(at_work[w.argmax()]))
-        by_prompt.setdefault((r["scene"], r["seed"]), []).append(figures)
-    means = np.array([np.mean(by_prompt[p], axis=0) for p in sorted(by_prompt)]).reshape(-1, 3)
+        figures_of.setdefault((r["scene"], r["seed"]), []).append(figures)
+    means = np.array([np.mean(figures_of[p], axis=0) for p in sorted(figures_of)]).reshape(-1, 3)
     return {
         "weights": {
             category: dict(zip(order, np.mean(some, axis=0).tolist(), strict=True))
@@ -66,6 +66,48 @@ def routing(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chance": means[:, 1],
         "first": means[:, 2],
     }
+
+
+def by_prompt(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Routing weights [prompts, 8] in `Category` order, means over levels and training seeds."""
+    found: dict[tuple[str, int], list[Any]] = {}
+    for row in rows:
+        if row.get("weights") is not None:
+            found.setdefault((row["scene"], row["seed"]), []).append(row["weights"])
+    return np.array([np.mean(found[p], axis=0) for p in sorted(found)]).reshape(-1, len(Category))
+
+
+def spread_of_weight(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How evenly the router uses its experts.
+
+    Returns:
+        `use` and `selected` {expert: mean weight, share of passes with any weight}, `effective`
+        (mean over passes of exp(entropy of the weights): 1 is one expert, 8 all alike) and
+        `effective_overall` (the same of the mean weights: 1 is a collapsed router).
+    """
+    weights = np.array([r["weights"] for r in rows if r.get("weights") is not None])
+    order = [c.value for c in Category]
+    return {
+        "use": dict(zip(order, weights.mean(0).tolist(), strict=True)),
+        "selected": dict(zip(order, (weights > 0).mean(0).tolist(), strict=True)),
+        "effective": float(np.mean([_effective(w) for w in weights])),
+        "effective_overall": _effective(weights.mean(0)),
+    }
+
+
+def correlation(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Pearson correlation [8, 8] of the experts' weights over prompts; NaN for one that is even."""
+    weights = by_prompt(rows)
+    centred = weights - weights.mean(0)
+    size = np.sqrt((centred**2).sum(0))
+    # An expert that is used alike by all prompts goes with no other.
+    scaled = np.divide(centred, size, out=np.full_like(centred, np.nan), where=size > 1e-9)
+    return scaled.T @ scaled
+
+
+def _effective(weights: np.ndarray) -> float:
+    some = weights[weights > 0]
+    return float(np.exp(-(some * np.log(some)).sum()))
 
 
 def by_level(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -86,7 +128,42 @@ def slots(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {s.value: float(np.mean([h[s] for h in held])) for s in Slot} if held else {}
 
 
-def _of(row: Mapping[str, Any]) -> tuple[Category, ...]:
+def routed(
+    adapter: Any, text: Any, flags: Any, *, told: bool, scene: str, seed: int
+) -> list[dict[str, Any]]:
+    """Rows as `probed` has them, with weights alone, of a prompt whose embedding is at hand.
+
+    The router reads prompt, labels and noise level, never the clip, so that no generator is needed.
+
+    Args:
+        adapter: a PilaAdapter.
+        text: token embeddings [n, d].
+        flags: the prompt's categories, bool [8].
+        told: whether the router is told them, as in training.
+        scene, seed: what the rows say of the prompt.
+    """
+    import torch
+
+    from pila.adapter import pool_text
+
+    sigma = torch.tensor(LEVELS)
+    with torch.no_grad():
+        pooled = pool_text(text[None].float()).expand(len(LEVELS), -1)
+        labels = (flags & told)[None].expand(len(LEVELS), -1)
+        route = adapter.router(
+            adapter.condition(pooled, sigma), labels, top_k=adapter.config["top_k"]
+        )
+    at_work = [c.value for c, on in zip(Category, flags.tolist(), strict=True) if on]
+    return [
+        {"scene": scene, "seed": seed, "sigma": level, "weights": w, "categories": at_work}
+        for level, w in zip(LEVELS, route.weights.tolist(), strict=True)
+    ]
+
+
+def categories_of(row: Mapping[str, Any]) -> tuple[Category, ...]:
+    """Categories truly at work: the row's own, or its scene's."""
+    if "categories" in row:
+        return tuple(Category(c) for c in row["categories"])
     return SCENES[row["scene"]].categories
 
 

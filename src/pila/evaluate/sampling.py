@@ -132,6 +132,28 @@ class Protocol:
         return [simulate(scene, s, canvas=canvas, held_out=True) for s in chosen]
 
 
+def own_world(folder: Path, model: str) -> dict[str, Any]:
+    """A model's `pila.json`, which must name the scenes that it was trained on.
+
+    Args:
+        folder: the model's.
+        model: its name, for the message.
+
+    Raises:
+        InputError: there is none, or it names none.
+    """
+    try:
+        own = json.loads((folder / "pila.json").read_text())
+    except (OSError, ValueError):
+        own = {}
+    if not own.get("scenes"):
+        raise InputError(
+            f"{model} has no pila.json that names its scenes; this takes models trained "
+            "on the simulated world, such as embedded"
+        )
+    return own
+
+
 _pipelines: dict[str, Any] = {}
 
 

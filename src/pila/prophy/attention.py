@@ -192,7 +192,7 @@ class VideoAttention:
         grid: tuple[int, int, int],
         *,
         fps: float,
-    ) -> Float[Tensor, "8 T H W"]:
+    ) -> Float[Tensor, "categories T H W"]:
         """Q of a clip: where it looks for a phenomenon more than for a plain description.
 
         Args:

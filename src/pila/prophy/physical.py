@@ -18,7 +18,7 @@ class Routing:
     """Frames, rows and columns of tokens."""
     semantic: Float[Tensor, "b e"] | None = None
     """rho_s; None without semantic experts."""
-    expressed: Float[Tensor, "b 8"] | None = None
+    expressed: Float[Tensor, "b categories"] | None = None
     """rho_s projected to the categories."""
     refinement: Float[Tensor, "b n r"] | None = None
     """rho_r over all experts; None without refinement experts."""
@@ -28,7 +28,7 @@ class Routing:
     """rho_r mapped to the categories."""
 
     @property
-    def token_maps(self) -> Float[Tensor, "b 8 t h w"] | None:
+    def token_maps(self) -> Float[Tensor, "b categories t h w"] | None:
         """Where the token router sees each category, 0 to 1 where L_fine was learned."""
         if self.told is None:
             return None

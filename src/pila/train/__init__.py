@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Any
 from pila.errors import InputError
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from pila.train.config import TrainConfig
 
 log = logging.getLogger(__name__)
+
+STAGE_TASKS = ("observe", "recover", "couple")
+"""Tasks that train PILA's adapter on any backbone; the others reach into Wan's blocks."""
 
 
 def run(
     recipe: str,
     output: Path,
     *,
+    steps: int | None = None,
     max_steps: int | None = None,
     checkpoint_every: int = 500,
     seed: int = 0,
     model: str | None = None,
     data: Path | None = None,
     start: str | None = None,
+    backbone: "Module | None" = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> Path | None:
@@ -34,12 +41,16 @@ def run(
     Args:
         recipe: a name in `pila.recipes.RECIPES`.
         output: the run's folder (config, metrics, checkpoints, the finished module).
+        steps: the length of each stage's schedule, at whose end the adapter is written; the
+            recipe's own by default.
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
         seed: start and order of the training.
         model: the generator (a folder or a hub id) instead of the recipe's.
         data: a latent cache of that model instead of the recipe's clips.
         start: the adapter (a folder or a hub id) that the first stage goes on from.
+        backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
+            place of its denoiser; stages A to C only.
         dry_run: print the whole config and an estimate of size and time, and train nothing.
         json: print that config as JSON.
 
@@ -54,7 +65,11 @@ def run(
 
     if recipe not in RECIPES:
         raise InputError(f"recipe is {recipe!r}; choose from {', '.join(RECIPES)}")
-    for name, value in (("max-steps", max_steps), ("checkpoint-every", checkpoint_every)):
+    for name, value in (
+        ("steps", steps),
+        ("max-steps", max_steps),
+        ("checkpoint-every", checkpoint_every),
+    ):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     chosen = RECIPES[recipe]()
@@ -62,7 +77,14 @@ def run(
     changes = {"model": model, "data": None if data is None else str(data)}
     changes = {name: value for name, value in changes.items() if value is not None}
     stages = {name: replace(c, seed=seed, **changes) for name, c in stages.items()}
+    if steps is not None:
+        stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
     _check_given(recipe, stages, start=start, dry_run=dry_run)
+    if backbone is not None and (odd := {c.task for c in stages.values()} - set(STAGE_TASKS)):
+        raise InputError(
+            f"a backbone is given, but {recipe} trains {', '.join(sorted(odd))}; only stages "
+            f"{', '.join(STAGE_TASKS)} take one"
+        )
     if dry_run:
         shown = {name: asdict(c) | {"estimate": _estimate(c)} for name, c in stages.items()}
         text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
@@ -84,7 +106,7 @@ def run(
             config = replace(config, start=str(left))
         accelerator = make_accelerator(config.optim)
         left = finished = fit(
-            build_task(config, accelerator.device),
+            build_task(config, accelerator.device, backbone),
             config,
             folder,
             accelerator=accelerator,

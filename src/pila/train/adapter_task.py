@@ -19,7 +19,7 @@ from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
-from pila.train.frozen import FrozenGenerator, Prediction
+from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
 from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions
 
@@ -33,12 +33,19 @@ class AdapterTask:
     Args:
         config: the run.
         device: where generator and clips are; the loop moves the adapter there.
+        backbone: what is frozen in place of the model's own denoiser; it takes the same latents
+            and embeddings (`pila.backbones.base.Backbone`), whose VAE and text encoder stay.
 
     Raises:
         InputError: a start that is not there or does not fit, or no clip to train on.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device | str = "cpu",
+        backbone: nn.Module | None = None,
+    ) -> None:
         self.config, self.device = config, torch.device(device)
         # A cache holds what VAE and text encoder have to say: they need not be there.
         parts = () if config.data is None else ("transformer", "transformer_2")
@@ -46,12 +53,16 @@ class AdapterTask:
         start = find_adapter(config.start)
         if start is not None:
             self.check_start(check_model_folder(start), check_model_folder(folder / "transformer"))
+        if backbone is not None:
+            self._check_backbone(backbone, check_model_folder(folder / "transformer"))
         self.clips: Clips = open_clips(config, folder, targets=self.needs_targets)
         self._check_clips(folder)
         self.training, self.held_out = self._split()
-        half = config.optim.precision == "bf16" and self.device.type != "cpu"
-        dtype = torch.bfloat16 if half else torch.float32
-        self.frozen = FrozenGenerator(folder, device=device, dtype=dtype)
+        if backbone is None:
+            half = config.optim.precision == "bf16" and self.device.type != "cpu"
+            dtype = torch.bfloat16 if half else torch.float32
+            backbone = WanBackbone(folder, device=device, dtype=dtype)
+        self.frozen = FrozenGenerator(backbone.to(self.device))
         self.kept = self._keeping() if config.noise_draws else None
         torch.manual_seed(config.seed)
         self.module: Any = self.build()
@@ -232,6 +243,19 @@ class AdapterTask:
                 raise InputError(
                     f"{self.config.data} holds {there} {what}, but {self.config.model} takes "
                     f"{here}; make the cache with --model {self.config.model}"
+                )
+
+    def _check_backbone(self, backbone: Any, transformer: Mapping[str, Any]) -> None:
+        """Refuse a backbone that takes other latents or embeddings than the model's denoiser."""
+        for name, here in (
+            ("latent_channels", transformer.get("in_channels")),
+            ("text_width", transformer.get("text_dim")),
+        ):
+            there = getattr(backbone, name, None)
+            if there != here:
+                raise InputError(
+                    f"the backbone's {name} is {there}, but the latents and embeddings of "
+                    f"{self.config.model} have {here}; use one that denoises these"
                 )
 
     def _split(self) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ inflated nor a collapsed bank can.
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pila.adapter import AdapterOutput, pool_text
 from pila.adapter.base import require_finite
@@ -28,8 +28,13 @@ from pila.types import Vector
 class CoupleTask(AdapterTask):
     """An adapter on a frozen generator; one frozen forward a step."""
 
-    def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
-        super().__init__(config, device)
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device | str = "cpu",
+        backbone: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config, device, backbone)
         self.calculus, self.coefficients = Calculus(), Coefficients()
         self.start = self._spread_at_start() if config.couple.kind == "pila" else {}
 

@@ -9,6 +9,8 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
+from pila.backbones.base import Backbone
+from pila.errors import InputError
 from pila.flow import clean_estimate, noised, velocity_target
 
 
@@ -31,8 +33,8 @@ class Prediction:
         return clean_estimate(self.x_t, self.v, self.sigma)
 
 
-class FrozenGenerator:
-    """A Wan repository's denoiser, or both of Wan 2.2's with their boundary.
+class WanBackbone(nn.Module):
+    """A Wan repository's denoiser, or both of Wan 2.2's with their boundary; a `Backbone`.
 
     Args:
         folder: a diffusers Wan repository.
@@ -49,16 +51,63 @@ class FrozenGenerator:
     ) -> None:
         import json
 
+        super().__init__()
         index = json.loads((folder / "model_index.json").read_text())
         self.boundary: float | None = index.get("boundary_ratio")
-        self.parts: list[Any] = []
+        self.parts = nn.ModuleList()
         for name in ("transformer", "transformer_2"):
             if (index.get(name) or [None])[0] is not None:
                 part: Any = WanTransformer3DModel.from_pretrained(
                     folder / name, torch_dtype=dtype, use_safetensors=True
                 )
-                self.parts.append(part.eval().requires_grad_(False).to(device))
+                self.parts.append(part.to(device))
+        config: Any = self.parts[0].config
+        self.latent_channels: int = config["in_channels"]
+        self.text_width: int = config["text_dim"]
+
+    def velocity(self, x_t: Tensor, sigma: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """As `Backbone.velocity`; with a graph where something that learns is attached."""
+        v = torch.zeros_like(x_t)
+        for part, mine in zip(self.parts, self._share(sigma), strict=True):
+            if mine.any():
+                dtype: Any = part.dtype
+                text = prompt_embeds[mine].to(dtype)
+                given = (x_t[mine].to(dtype), sigma[mine] * 1000, text)
+                # In its own precision, as in sampling: autocast is for what is trained.
+                with torch.autocast(x_t.device.type, enabled=False):
+                    v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
+        return v
+
+    def _share(self, sigma: Tensor) -> list[Tensor]:
+        if len(self.parts) == 1:
+            return [torch.ones_like(sigma, dtype=torch.bool)]
+        above = sigma >= (self.boundary or 0.0)
+        return [above, ~above]
+
+
+class FrozenGenerator:
+    """A backbone that rests: what it says of noised clips, and the proof that it never changed.
+
+    Args:
+        backbone: a module that is a `Backbone`: Wan's, or any other that predicts a velocity.
+
+    Raises:
+        InputError: it is no such module.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        if not (isinstance(backbone, nn.Module) and isinstance(backbone, Backbone)):
+            raise InputError(
+                f"the backbone is a {type(backbone).__name__}; it must be a torch module with "
+                "latent_channels, text_width and velocity (pila.backbones.base.Backbone)"
+            )
+        self.backbone: Any = backbone.eval().requires_grad_(False)
         self._hash = self.hash()
+
+    @property
+    def parts(self) -> list[Any]:
+        """The denoisers: two for Wan 2.2's A14B, else one."""
+        return list(getattr(self.backbone, "parts", [self.backbone]))
 
     @torch.no_grad()
     def predict(self, x_0: Tensor, noise: Tensor, sigma: Tensor, text: Tensor) -> Prediction:
@@ -76,26 +125,13 @@ class FrozenGenerator:
 
     def velocity(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """The velocity at noisy latents; with a graph where something that learns is attached."""
-        v = torch.zeros_like(x_t)
-        for part, mine in zip(self.parts, self._share(sigma), strict=True):
-            if mine.any():
-                given = (x_t[mine].to(part.dtype), sigma[mine] * 1000, text[mine].to(part.dtype))
-                # In its own precision, as in sampling: autocast is for what is trained.
-                with torch.autocast(x_t.device.type, enabled=False):
-                    v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
-        return v
+        return self.backbone.velocity(x_t, sigma, text)
 
     @staticmethod
     def given(x_0: Tensor, noise: Tensor, sigma: Tensor, v: Tensor) -> Prediction:
         """The same with a velocity that was predicted before."""
         target = velocity_target(x_0, noise)
         return Prediction(x_t=noised(x_0, noise, sigma), sigma=sigma, v=v, target=target)
-
-    def _share(self, sigma: Tensor) -> list[Tensor]:
-        if len(self.parts) == 1:
-            return [torch.ones_like(sigma, dtype=torch.bool)]
-        above = sigma >= (self.boundary or 0.0)
-        return [above, ~above]
 
     def hash(self) -> str:
         """SHA-256 over all weights."""
@@ -113,5 +149,5 @@ def module_hash(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -6,8 +6,18 @@ from pila.train.config import TrainConfig
 from pila.train.loop import Task
 
 
-def build_task(config: TrainConfig, device: torch.device | str = "cpu") -> Task:
-    """Build the task that `config.task` names; clips and a frozen generator go to `device`."""
+def build_task(
+    config: TrainConfig,
+    device: torch.device | str = "cpu",
+    backbone: torch.nn.Module | None = None,
+) -> Task:
+    """Build the task that `config.task` names; clips and a frozen generator go to `device`.
+
+    Args:
+        config: the run.
+        device: where generator and clips are.
+        backbone: the generator of stages A to C in place of the model's own.
+    """
     match config.task:
         case "vae":
             from pila.train.vae import VaeTask
@@ -24,15 +34,15 @@ def build_task(config: TrainConfig, device: torch.device | str = "cpu") -> Task:
         case "observe":
             from pila.train.observe import ObserveTask
 
-            return ObserveTask(config, device)
+            return ObserveTask(config, device, backbone)
         case "recover":
             from pila.train.recover import RecoverTask
 
-            return RecoverTask(config, device)
+            return RecoverTask(config, device, backbone)
         case "couple":
             from pila.train.couple import CoupleTask
 
-            return CoupleTask(config, device)
+            return CoupleTask(config, device, backbone)
         case "prophy":
             from pila.train.prophy import ProPhyTask
 

@@ -34,7 +34,7 @@ def recipe(category: Category) -> frozenset[Slot]:
     return frozenset(slot for term in TERMS[category] for slot in term.reads)
 
 
-def recipe_mask() -> Float[Tensor, "8 32"]:
+def recipe_mask() -> Float[Tensor, "categories 32"]:
     """M_k of Eq. 5: 1 at the bank channels of each category's recipe, 0 elsewhere."""
     mask = torch.zeros(len(Category), NUM_BANK_CHANNELS)
     for row, category in zip(mask, Category, strict=True):

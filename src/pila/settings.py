@@ -1,0 +1,159 @@
+"""The settings of one clip as a JSON file, which `pila generate --from` repeats.
+
+Whatever bears on the frames is in it and settled: the model's own steps and sizes, the categories
+that the parser found. Where files go and what is drawn is not.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pila.errors import InputError
+from pila.physics.layout import Category
+from pila.provenance import versions
+from pila.request import GenerateRequest
+from pila.video import written_whole
+
+if TYPE_CHECKING:
+    from pila.plan import Sampling
+
+KEY = "pila_generate"
+VERSION = 1
+SIZE_LIMIT = 1_000_000
+"""Bytes of a file that is read; prompts are the only long part, and have a bound of their own."""
+_NOT_KEPT = {"settings_file", "output", "compare", "explain", "json", "parser"}
+KEPT = tuple(f.name for f in fields(GenerateRequest) if f.name not in _NOT_KEPT)
+"""The options of `pila generate` that a file holds, under the same names."""
+
+
+def settled(
+    request: GenerateRequest,
+    sampling: "Sampling",
+    categories: Sequence[Category],
+    *,
+    device: str,
+    dtype: str,
+) -> GenerateRequest:
+    """The request with every value that was left open as it was in force.
+
+    Local models and adapters are named by their whole paths, so that the file can be used anywhere
+    on this machine.
+    """
+    return replace(
+        request,
+        model=_whole_path(request.model),
+        adapter="+".join(_whole_path(name) for name in _places(request.adapter)),
+        steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        height=sampling.height,
+        width=sampling.width,
+        num_frames=sampling.num_frames,
+        labels=",".join(categories) or "none",
+        device=device,
+        dtype=dtype,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def write_settings(path: Path, request: GenerateRequest) -> None:
+    """Write a settled request.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    values = {name: getattr(request, name) for name in KEPT}
+    record = {KEY: VERSION, "settings": values, "made_with": versions()}
+    with written_whole(path) as part:
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_settings(path: Path) -> GenerateRequest:
+    """The request that a file holds; what it leaves out is the default of `pila generate`.
+
+    Raises:
+        InputError: no such file, not a settings file, another version, an unknown key, or a value
+            of the wrong type. Whether values are in their bounds is checked with the request.
+    """
+    record = _read_json(path)
+    if not isinstance(record, dict) or KEY not in record:
+        raise InputError(
+            f"{path} is not a settings file: it has no {KEY!r}; pass the -settings.json that "
+            "`pila generate` or the page wrote"
+        )
+    if record[KEY] != VERSION or isinstance(record[KEY], bool):
+        raise InputError(
+            f"{path} has settings of version {record[KEY]!r}, and this pila reads {VERSION}; use "
+            f"the pila that made it ({_made_with(record)}), or give its options by hand"
+        )
+    _refuse_unknown(record, (KEY, "settings", "made_with"), path)
+    values = record.get("settings")
+    if not isinstance(values, dict):
+        raise InputError(f"{path} has no 'settings' object; pass a file as pila wrote it")
+    _refuse_unknown(values, KEPT, path)
+
+    from pydantic import ValidationError
+
+    try:
+        checked = _schema().model_validate(values)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = ".".join(str(part) for part in wrong["loc"][:1])
+        raise InputError(
+            f"{name} in {path} is {wrong['input']!r}: {wrong['msg']}; correct or remove it"
+        ) from None
+    return GenerateRequest(**{name: getattr(checked, name) for name in KEPT})
+
+
+@cache
+def _schema() -> Any:
+    from pydantic import ConfigDict, create_model
+
+    hints = get_type_hints(GenerateRequest)
+    defaults = {f.name: f.default for f in fields(GenerateRequest)}
+    kept: dict[str, Any] = {name: (hints[name], defaults[name]) for name in KEPT}
+    return create_model("Settings", __config__=ConfigDict(strict=True), **kept)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise InputError(
+                f"{path} has {path.stat().st_size:,} bytes; a settings file has at most "
+                f"{SIZE_LIMIT:,}: pass the -settings.json of a clip"
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); pass the -settings.json of a clip"
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not JSON ({error}); pass the -settings.json of a clip"
+        ) from error
+
+
+def _refuse_unknown(given: dict[str, Any], known: Sequence[str], path: Path) -> None:
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{path} has an unknown key {key!r}; {hint}known: {', '.join(known)}")
+
+
+def _made_with(record: dict[str, Any]) -> str:
+    made_with = record.get("made_with")
+    found = made_with.get("pila") if isinstance(made_with, dict) else None
+    return f"version {found}" if found else "it does not say which"
+
+
+def _places(adapter: str) -> list[str]:
+    """An adapter's name at its "+", as `find_attachments` takes it apart."""
+    return [adapter] if Path(adapter).expanduser().exists() else adapter.split("+")
+
+
+def _whole_path(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.absolute()) if name not in ("embedded", "none") and path.exists() else name

@@ -1,0 +1,1 @@
+"""`pila serve`: a page that works offline, its queue, its limits, and an API."""

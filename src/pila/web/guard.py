@@ -1,0 +1,145 @@
+"""What may reach Gradio: the routes that the page and its API need, and nothing else.
+
+Gradio serves uploads, proxies and monitoring besides; a page without uploads is safer without them.
+"""
+
+import json
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+BODY_LIMIT = 200_000
+"""Bytes of one request; the longest prompt allowed takes some 8,000."""
+LOGIN_TRIES, LOGIN_SECONDS, LOGIN_CLIENTS = 10, 60.0, 10_000
+"""Failed logins of one address within so many seconds, and addresses that are remembered."""
+
+_API = "/gradio_api"
+_GET = re.compile(
+    rf"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/pwa_icon(/\d+)?|/logout|"
+    rf"/(assets|static|svelte)/.*|"
+    rf"{_API}/(info|openapi\.json|app_id|user|login_check|startup-events|theme\.css|queue/data)/?|"
+    rf"{_API}/(heartbeat|call)/.+"
+)
+_POST = re.compile(rf"/login/?|{_API}/(queue/join|cancel|reset)/?|{_API}/call/.+")
+_FILE = re.compile(rf"{_API}/file=(.+)", re.DOTALL)
+
+
+class Guard:
+    """ASGI middleware; see the module.
+
+    Args:
+        app: what it guards.
+        files: the folder below which files are served.
+        hosts: names under which the page may be asked for; None is any. A page on another site
+            that has its name point to this machine would use the user's browser otherwise.
+        clock: seconds, for the pause after failed logins.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        files: Path,
+        hosts: frozenset[str] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app, self._files, self._hosts, self._clock = app, files, hosts, clock
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand a request on, or answer it with the reason why not."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} connections here")
+        elif refusal := self._refusal(scope):
+            await _answer(send, *refusal)
+        else:
+            login = scope["method"] == "POST" and scope["path"].startswith("/login")
+            await self._app(scope, _bounded(receive), self._watched(scope, send) if login else send)
+
+    def _refusal(self, scope: Any) -> tuple[int, str] | None:
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        method, path = scope["method"], scope["path"]
+        if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
+            return 403, "this page is served on the loopback interface only"
+        if method == "POST":
+            origin = headers.get("origin")
+            if origin is not None and origin.partition("://")[2] != headers.get("host"):
+                return 403, "requests from pages of other sites are refused"
+            length = headers.get("content-length", "")
+            if not length.isdecimal() or int(length) > BODY_LIMIT:
+                return 413, f"a request has a stated length of at most {BODY_LIMIT} bytes"
+            if not _POST.fullmatch(path):
+                return 404, "there is nothing here"
+            if path.startswith("/login") and self._tried_too_often(_client(scope)):
+                return 429, f"too many wrong passwords; wait {LOGIN_SECONDS:.0f} s"
+        elif method in ("GET", "HEAD"):
+            if found := _FILE.fullmatch(path):
+                if not self._is_ours(found[1]):
+                    return 403, "only results of this page are served"
+            elif not _GET.fullmatch(path):
+                return 404, "there is nothing here"
+        else:
+            return 405, "use GET or POST"
+        return None
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            path = Path(unquote(name)).resolve()
+        except (OSError, ValueError):
+            return False
+        return path.is_relative_to(self._files) and path.is_file()
+
+    def _tried_too_often(self, client: str) -> bool:
+        since = self._clock() - LOGIN_SECONDS
+        recent = [t for t in self._failed.get(client, []) if t > since]
+        return len(recent) >= LOGIN_TRIES
+
+    def _watched(self, scope: Any, send: Any) -> Any:
+        async def watched(message: Any) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                times = self._failed.setdefault(_client(scope), [])
+                times.append(self._clock())
+                del times[:-LOGIN_TRIES]
+                self._failed.move_to_end(_client(scope))
+                while len(self._failed) > LOGIN_CLIENTS:
+                    self._failed.popitem(last=False)
+            await send(message)
+
+        return watched
+
+
+def _bounded(receive: Any) -> Any:
+    """`receive` that ends a body longer than was stated, whatever the server let through."""
+    taken = 0
+
+    async def bounded() -> Any:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_LIMIT:
+            return {"type": "http.disconnect"}
+        return message
+
+    return bounded
+
+
+def _client(scope: Any) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
+def _host_name(host: str) -> str:
+    return host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
+
+
+async def _answer(send: Any, status: int, reason: str) -> None:
+    # The shape in which FastAPI says why, so that clients show it.
+    body = json.dumps({"detail": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

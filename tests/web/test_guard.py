@@ -1,0 +1,130 @@
+"""What reaches Gradio, and what does not."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from pila.web.guard import BODY_LIMIT, Guard
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a b.mp4").write_bytes(b"clip")
+    (tmp_path / "results" / "out").symlink_to("/etc/passwd")
+    (tmp_path / "secret").write_text("secret")
+    return (tmp_path / "results").resolve()
+
+
+class App:
+    """Says yes to everything, but no to a login."""
+
+    async def __call__(self, scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        status = 400 if scope["path"].startswith("/login") else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+
+def ask(guard, method, path, *, base="http://127.0.0.1:7860", **options):
+    async def one():
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(one())
+
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@pytest.fixture
+def guard(files):
+    return Guard(App(), files=files, hosts=LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/config", "/theme.css", "/assets/index.js", "/gradio_api/info"),
+        *("/gradio_api/queue/data", "/gradio_api/heartbeat/abc", "/gradio_api/startup-events"),
+        "/gradio_api/call/generate/7",
+    ],
+)
+def test_what_the_page_needs(guard, path):
+    assert ask(guard, "GET", path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/gradio_api/upload"),
+        ("POST", "/gradio_api/run/generate"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/vibe-edit"),
+        ("GET", "/gradio_api/proxy=http://example.com/"),
+        ("GET", "/gradio_api/file=http://example.com/"),
+        ("GET", "/gradio_api/deep_link"),
+        ("GET", "/gradio_api/token"),
+        ("GET", "/monitoring"),
+        ("GET", "/docs"),
+        ("DELETE", "/"),
+        ("OPTIONS", "/config"),
+    ],
+)
+def test_what_it_does_not(guard, method, path):
+    assert ask(guard, method, path, content=b"").status_code in (403, 404, 405)
+
+
+def test_files_of_results_only(guard, files):
+    assert ask(guard, "GET", f"/gradio_api/file={files}/a%20b.mp4").status_code == 200
+    for path in (
+        "/etc/passwd",
+        f"{files}/../secret",
+        f"{files}/%2e%2e/secret",
+        f"{files}/out",  # a link out of the folder
+        f"{files}",
+        f"{files}/none",
+        "a%00b",
+        "x" * 5_000,
+    ):
+        assert ask(guard, "GET", f"/gradio_api/file={path}").status_code == 403, path
+
+
+def test_other_names_and_other_sites(guard, files):
+    assert ask(guard, "GET", "/", base="http://evil.example").status_code == 403
+    assert ask(guard, "GET", "/", base="http://[::1]:7860").status_code == 200
+    anywhere = Guard(App(), files=files, hosts=None)
+    assert ask(anywhere, "GET", "/", base="http://lab.example").status_code == 200
+    path = "/gradio_api/queue/join"
+    foreign = {"origin": "http://evil.example"}
+    assert ask(guard, "POST", path, content=b"{}", headers=foreign).status_code == 403
+    own = {"origin": "http://127.0.0.1:7860"}
+    assert ask(guard, "POST", path, content=b"{}", headers=own).status_code == 200
+
+
+def test_bodies_are_bounded(guard):
+    path = "/gradio_api/queue/join"
+    assert ask(guard, "POST", path, content=b"x" * BODY_LIMIT).status_code == 200
+    assert ask(guard, "POST", path, content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+
+    async def chunks():
+        yield b"x"
+
+    assert ask(guard, "POST", path, content=chunks()).status_code == 413  # no length stated
+
+
+def test_wrong_passwords_are_slowed_down(files):
+    now = [0.0]
+    guard = Guard(App(), files=files, hosts=LOOPBACK, clock=lambda: now[0])
+    answers = [ask(guard, "POST", "/login", content=b"x").status_code for _ in range(12)]
+    assert answers == [400] * 10 + [429] * 2
+    now[0] += 61
+    assert ask(guard, "POST", "/login", content=b"x").status_code == 400

@@ -1,0 +1,345 @@
+"""The page in a real browser, and its API: the command itself, with the embedded model.
+
+The browser is the machine's own Chromium; where there is none, its tests are skipped.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pila.cli import run
+from pila.video import read_video
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: apt install chromium (or put one on the PATH)"
+)
+pytestmark = pytest.mark.slow
+WAIT = 240_000
+"""Milliseconds within which anything must happen: a bound for hangs, not a judgement of speed."""
+SMALL = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("serve")
+
+
+@pytest.fixture(scope="module")
+def url(place):
+    """`pila serve` in a process of its own, ended as a service manager would."""
+    (place / "tmp").mkdir()
+    command = [sys.executable, "-m", "pila.cli", "serve", "--port", "0", "--json"]
+    command += ["--parser", "offline", "--queue", "2", "--max-steps", "500", "--device", "cpu"]
+    log = (place / "log").open("w")
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=os.environ | {"TMPDIR": str(place / "tmp"), "GRADIO_SHARE": "true"},
+    )
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    log.flush()
+    assert line, (place / "log").read_text()
+    started = json.loads(line)
+    assert started["models"] == ["embedded"]
+    yield started["url"]
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=120) == 0
+    server.stdout.close()
+    log.close()
+    assert list((place / "tmp").glob("pila-serve-*")) == [], "results are removed at the end"
+    assert "Traceback" not in (place / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Containers that run as root have no sandbox; all that is opened is our own page.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, url):
+    """Opens the page as one more user; no request may leave this machine."""
+    contexts, asked, faults = [], [], []
+
+    def open_page(width=1280, height=900):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(url)
+        page.get_by_role("button", name="Generate").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    away = [u for u in asked if not u.startswith((url, "data:", "blob:"))]
+    assert asked
+    assert away == []
+    assert faults == []
+
+
+def choose(page, **sizes):
+    """Fill in sampling values by their labels."""
+    sampling = page.get_by_role("button", name="Sampling")
+    sampling.click()
+    names = {
+        "height": "Height",
+        "width": "Width",
+        "num_frames": "Frames",
+        "steps": "number input for Steps",
+        "seed": "Seed",
+    }
+    for key, value in sizes.items():
+        field = page.get_by_label(names[key], exact=True)
+        field.fill(str(value))
+        field.press("Tab")
+
+
+def generate(page):
+    page.get_by_role("button", name="Generate").click()
+
+
+def message(page, text):
+    page.locator("#pila-message", has_text=text).wait_for()
+
+
+def clips(page):
+    """Times, and whether they stand still, of both videos."""
+    return page.evaluate(
+        "[...document.querySelectorAll('video')].map(v => [v.currentTime, v.paused, v.readyState])"
+    )
+
+
+@needs_browser
+def test_a_newcomer_generates_and_compares(open_page, tmp_path):
+    """At the model's own size: laws, pictures, both clips together, downloads that repeat."""
+    page = open_page()
+    choose(page, steps=2, seed=4)
+    page.get_by_label("Prompt", exact=True).fill("a heavy red ball is thrown fast to the right")
+    generate(page)
+    page.wait_for_function("document.querySelector('#pila-bar progress')?.value > 0")
+    page.locator("pila-player").wait_for()
+    message(page, "Done in")
+    page.wait_for_function(
+        "[...document.querySelectorAll('video')].every(v => v.readyState >= 2 && !v.paused)"
+    )
+    assert page.locator("#pila-labels input:checked").count() == 1
+    assert page.get_by_label("rigid body").is_checked()
+
+    # One set of controls: paused, both stand at the same frame; a key moves both by one.
+    page.get_by_role("button", name="Pause").click()
+    slider = page.get_by_label("Frame of both clips")
+    slider.fill("10")
+    assert slider.get_attribute("aria-valuetext") == "frame 11 of 33"
+    assert [t for t, *_ in clips(page)] == pytest.approx([10.5 / 16] * 2)
+    slider.press("ArrowRight")
+    assert [t for t, *_ in clips(page)] == pytest.approx([11.5 / 16] * 2)
+    page.get_by_role("button", name="One frame back").click()
+    assert [(t, still) for t, still, _ in clips(page)] == [(10.5 / 16, True)] * 2
+
+    page.get_by_role("tab", name="Laws").click()
+    table = page.get_by_role("tabpanel").filter(has_text="thrown_ball")
+    assert table.get_by_role("rowheader").all_inner_texts() == ["gravity", "trajectory", "shape"]
+    page.get_by_role("tab", name="Bank").click()
+    page.wait_for_function(
+        "document.querySelector('img[alt^=\"The ten slots\"]')?.naturalWidth > 500"
+    )
+    page.get_by_role("tab", name="Routing").click()
+    assert page.get_by_role("row", name=re.compile("rigid body .* named")).is_visible()
+
+    with page.expect_download() as settings:
+        page.get_by_role("link", name="Settings (JSON)").click()
+    with page.expect_download() as clip:
+        page.get_by_role("link", name="Corrected clip (mp4)").click()
+    settings.value.save_as(tmp_path / "settings.json")
+    again = tmp_path / "again.mp4"
+    assert run(["generate", "--from", str(tmp_path / "settings.json"), "--output", str(again)]) == 0
+    assert again.read_bytes() == Path(clip.value.path()).read_bytes()
+
+
+@needs_browser
+def test_edited_labels_count_and_the_gallery_shows_again(open_page):
+    page = open_page()
+    choose(page, **SMALL)
+    page.get_by_role("button", name="Find now").click()
+    page.get_by_text("Found: thermal").wait_for()
+    assert page.get_by_label("Find when generating").is_checked()
+    page.get_by_label("thermal").uncheck()
+    page.get_by_label("optical").check()
+    page.locator("#pila-labels input:checked").first.wait_for()
+    page.wait_for_function("!document.querySelector('#pila-auto input').checked")
+    generate(page)
+    message(page, "Done in")
+    page.get_by_role("tab", name="Settings").click()
+    assert page.get_by_role("row", name="categories optical").is_visible()
+    page.get_by_label("Seed", exact=True).fill("5")
+    generate(page)
+    page.get_by_role("button", name="Show clip 2").wait_for()
+    first = page.locator("pila-player video").last.get_attribute("src")
+    page.get_by_role("button", name="Show clip 1").click()
+    page.wait_for_function(
+        "src => document.querySelectorAll('pila-player video')[1].getAttribute('src') !== src",
+        arg=first,
+    )
+
+
+@needs_browser
+def test_cancel_stops_and_the_next_one_runs(open_page):
+    page = open_page()
+    choose(page, **SMALL | {"steps": 500})
+    generate(page)
+    page.wait_for_function("document.querySelector('#pila-bar progress')?.value > 1")
+    page.get_by_role("button", name="Cancel").click()
+    message(page, re.compile(r"Cancelled after \d+ of 1000 steps"))
+    assert page.locator("#pila-bar progress").count() == 0
+    page.get_by_role("button", name="Cancel").click()
+    message(page, "Nothing is being generated")
+    page.get_by_label("number input for Steps").fill("1")
+    page.get_by_label("number input for Steps").press("Tab")
+    generate(page)
+    message(page, "Done in")
+
+
+@needs_browser
+def test_bad_input_is_told_in_words(open_page):
+    page = open_page()
+    page.get_by_label("Prompt", exact=True).fill("  ")
+    generate(page)
+    message(page, "the prompt is empty")
+    page.get_by_label("Prompt", exact=True).fill("<b id=injected>{{value}} ${1 + 1}</b>")
+    choose(page, height=50)
+    generate(page)
+    message(page, "height is 50; it must be a multiple of 48")
+    page.get_by_label("Height", exact=True).fill("512")
+    generate(page)
+    message(page, "height is 512, over this page's limit; use at most 96")
+    page.get_by_label("Height", exact=True).fill("48")
+    page.get_by_role("button", name="Correction").click()
+    page.get_by_label("Step window").fill("9-1")
+    generate(page)
+    message(page, "the steps run from 1 to 16")
+    assert page.locator("#injected").count() == 0
+
+
+@needs_browser
+def test_two_users_at_once(open_page):
+    one, two = open_page(), open_page(390, 844)
+    for page, seed in ((one, 11), (two, 12)):
+        choose(page, **SMALL | {"seed": seed, "steps": 3})
+    generate(one)
+    generate(two)
+    message(one, "Done in")
+    message(two, "Done in")
+    for page, seed in ((one, 11), (two, 12)):
+        assert page.locator("#pila-results li").count() == 1
+        assert page.get_by_text(f"seed {seed}, 3 steps").is_visible()
+    assert two.evaluate("document.documentElement.scrollWidth") == 390, "a phone scrolls one way"
+
+
+@needs_browser
+def test_by_keyboard_alone(open_page):
+    """From the prompt to a paused clip with Tab, Space, Enter and arrows."""
+    page = open_page()
+
+    def tab_to(name, *, most=60):
+        for _ in range(most):
+            page.keyboard.press("Tab")
+            focused = page.evaluate(
+                "(() => { const e = document.activeElement; return [e.getAttribute('aria-label'),"
+                " e.innerText, e.labels?.[0]?.innerText, e.value].filter(Boolean).join('|'); })()"
+            )
+            if name in focused:
+                return
+        raise AssertionError(f"{name} cannot be reached by Tab")
+
+    tab_to("a wide hot spot")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("two rubber balls collide head-on")
+    tab_to("Generate")
+    tab_to("Sampling")
+    page.keyboard.press("Enter")
+    for name, value in (("Steps", "1"), ("Height", "48"), ("Width", "48"), ("Frames", "9")):
+        tab_to(name)
+        page.keyboard.press("Control+A")
+        page.keyboard.type(value)
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.innerText") == "Generate":
+            break
+    page.keyboard.press("Enter")
+    page.locator("pila-player").wait_for()
+    message(page, "Done in")
+    tab_to("Pause")
+    page.keyboard.press("Space")
+    tab_to("Frame of both clips")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert [(t, still) for t, still, _ in clips(page)] == [(1.5 / 16, True)] * 2
+    tab_to("Routing")
+    page.keyboard.press("ArrowRight")
+
+
+def test_the_api(url, place):
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    with_client = Client(url, download_files=str(place / "downloads"), verbose=False)
+    found = with_client.predict("two steel balls collide", api_name="/categories")
+    assert "collision" in found["categories"]
+    corrected, frozen, both, settings, report = with_client.predict(
+        "two steel balls collide", labels=["collision"], seed=3, api_name="/generate", **SMALL
+    )
+    assert read_video(Path(corrected)).shape == (9, 48, 48, 3)
+    assert read_video(Path(frozen)).shape == (9, 48, 48, 3)
+    assert Path(both).stat().st_size > 0
+    assert json.loads(Path(settings).read_text())["settings"]["seed"] == 3
+    assert report["categories"] == ["collision"]
+    assert report["routing"]["collision"] > 0
+    with pytest.raises(AppError, match="steps is 501, over this page's limit"):
+        with_client.predict("two balls", steps=501, api_name="/generate")
+    with pytest.raises(AppError, match="model '/etc' is not on offer"):
+        with_client.predict("two balls", model="/etc", api_name="/generate")
+
+    job = with_client.submit("two balls", **SMALL | {"steps": 500}, api_name="/generate")
+    while not (job.status().progress_data or job.done()):
+        pass
+    job.cancel()
+    assert (
+        with_client.predict("two balls", **SMALL, api_name="/generate")[4]["settings"]["steps"] == 2
+    )
+    with_client.close()
+
+
+def test_nothing_else_is_served(url):
+    base = url.rstrip("/")
+    for path, status in (
+        ("/gradio_api/file=/etc/passwd", 403),
+        (f"/gradio_api/file={Path(__file__).resolve()}", 403),
+        ("/gradio_api/file=http://127.0.0.1/", 403),
+        ("/monitoring/summary", 404),
+        ("/gradio_api/runs", 404),
+    ):
+        assert httpx.get(base + path).status_code == status, path
+    upload = httpx.post(f"{base}/gradio_api/upload", files={"files": b"x"})
+    assert upload.status_code == 404
+    assert httpx.get(base, headers={"host": "evil.example"}).status_code == 403

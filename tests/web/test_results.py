@@ -1,0 +1,89 @@
+"""The page's own folder: bounded in count and age, closed to others, gone at the end."""
+
+import os
+import stat
+
+import pytest
+
+from pila.errors import InputError
+from pila.generate import Report
+from pila.web.results import Results
+
+REPORT = Report(
+    prompt="p",
+    refined_prompt="p",
+    parser="given",
+    categories=[],
+    evidence={},
+    note="",
+    routing={},
+    correction_rms=0.0,
+    scene=None,
+    laws={},
+    files={},
+    settings={},
+    seconds={},
+)
+
+
+@pytest.fixture
+def now():
+    return [1_000_000.0]
+
+
+@pytest.fixture
+def results(now, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = Results(keep=3, keep_hours=2, clock=lambda: now[0])
+    yield made
+    made.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def add(results, when):
+    token = results.new_token()
+    results.save(token, REPORT)
+    os.utime(results.place(token), (when, when))
+    return token
+
+
+def test_only_this_user_may_enter(results):
+    assert stat.S_IMODE(results.root.stat().st_mode) == 0o700
+
+
+def test_saved_and_read(results):
+    token = add(results, 1_000_000)
+    assert results.has(token)
+    assert results.read(token)["prompt"] == "p"
+    results.drop(token)
+    assert not results.has(token)
+    with pytest.raises(InputError, match="no longer kept"):
+        results.read(token)
+
+
+def test_the_oldest_go_first(results, now):
+    tokens = [add(results, now[0] + i) for i in range(5)]
+    results.prune()
+    assert [results.has(t) for t in tokens] == [False, False, True, True, True]
+    results.prune(room=1)  # for the one that is about to be made
+    assert [results.has(t) for t in tokens[2:]] == [False, True, True]
+
+
+def test_what_is_too_old_goes(results, now):
+    old, young = add(results, now[0]), add(results, now[0] + 3600)
+    now[0] += 2 * 3600 + 1
+    results.prune()
+    assert (results.has(old), results.has(young)) == (False, True)
+
+
+@pytest.mark.parametrize("token", ["", "..", "../../etc", "a" * 31, "A" * 32, "a" * 32 + "/.."])
+def test_only_tokens_name_places(results, token):
+    with pytest.raises(InputError, match="not the token"):
+        results.place(token)
+
+
+def test_bounds():
+    with pytest.raises(InputError, match="keep is 0"):
+        Results(keep=0)
+    with pytest.raises(InputError, match="keep_hours is 0"):
+        Results(keep_hours=0)

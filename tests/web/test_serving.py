@@ -1,0 +1,89 @@
+"""Who may reach the page: addresses, ports and password files."""
+
+import socket
+
+import pytest
+
+from pila.cli import run
+from pila.errors import InputError
+from pila.web.serving import Address, check_port, read_password
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
+def test_loopback_takes_no_password(host):
+    assert Address(host=host, port=7860, password=None).is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "lab.example"])
+def test_other_hosts_take_one(host):
+    with pytest.raises(InputError, match=r"add --password-file FILE, or leave --host at 127\.0"):
+        Address(host=host, port=7860, password=None)
+    assert not Address(host=host, port=7860, password="x").is_loopback
+
+
+def test_ports():
+    with pytest.raises(InputError, match="port is 65536"):
+        Address(host="127.0.0.1", port=65_536, password=None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} cannot be used"):
+            check_port(Address(host="127.0.0.1", port=port, password=None))
+    assert check_port(Address(host="127.0.0.1", port=0, password=None)) > 1023
+
+
+def test_password_files(tmp_path, caplog):
+    path = tmp_path / "password"
+    for text, message in (
+        ("", "empty first line"),
+        ("  \nx", "empty first"),
+        ("x" * 1001, "1,001"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_password(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_password(path)
+    with pytest.raises(InputError, match="No such file"):
+        read_password(tmp_path / "none")
+    path.write_text("correct horse\r\nnot this\n")
+    path.chmod(0o600)
+    assert read_password(path) == "correct horse"
+    assert caplog.text == ""
+    path.chmod(0o644)
+    assert read_password(path) == "correct horse"
+    assert "chmod 600" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--host", "0.0.0.0"], "--password-file"),
+        (["--password-file", "/nowhere/password"], "/nowhere/password"),
+        (["--port", "70000"], "port is 70000"),
+        (["--model", "nowhere"], "there is no model nowhere"),
+        (["--adapter", "/nowhere/adapter"], "/nowhere/adapter"),
+        (["--queue", "0"], "queue is 0"),
+        (["--keep", "0"], "keep is 0"),
+        (["--max-steps", "0"], "max_steps is 0"),
+        (["--device", "abacus"], "unknown device 'abacus'"),
+    ],
+    ids=" ".join,
+)
+def test_serve_refuses(options, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    port = [] if "--port" in options else ["--port", "0"]
+    assert run(["serve", *port, *options]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_gradio(capsys, monkeypatch):
+    monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
+    assert run(["serve"]) == 2
+    assert "pip install 'pila[web]'" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""The queue and its worker, with the tiny model: bounds, cancelling, and one pipeline for all."""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import pila.web.studio
+from pila.errors import InputError
+from pila.request import GenerateRequest
+from pila.web.results import Results
+from pila.web.studio import QueueFull, Studio
+
+
+@pytest.fixture
+def results():
+    made = Results()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def studio(results):
+    made = Studio(results, queue_size=2)
+    yield made
+    made.close()
+    assert not made._thread.is_alive()
+
+
+@pytest.fixture
+def ask(results, wan_folder, adapter_folder):
+    def ask(token, **changes):
+        request = GenerateRequest(
+            prompt="a red ball falls",
+            model=str(wan_folder),
+            adapter=str(adapter_folder),
+            device="cpu",
+            parser="offline",
+            compare=True,
+            output=results.place(token) / "pila.mp4",
+        )
+        return replace(request, **changes)
+
+    return ask
+
+
+def finish(job, seconds=120):
+    end = time.monotonic() + seconds
+    while not job.finished:
+        assert time.monotonic() < end, "the job hangs"
+        time.sleep(0.01)
+    return job.progress
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Holds every job at its first denoising step until it is let go."""
+    reached, go = threading.Event(), threading.Event()
+    real = pila.web.studio.generate
+
+    def held(request: Any, *, pipeline: Any, on_step: Any) -> Any:
+        def on_step_held(*step: Any) -> None:
+            on_step(*step)
+            reached.set()
+            assert go.wait(120)
+
+        return real(request, pipeline=pipeline, on_step=on_step_held)
+
+    monkeypatch.setattr(pila.web.studio, "generate", held)
+    yield reached, go
+    go.set()
+
+
+def test_jobs_come_out_in_order_from_one_pipeline(studio, ask, results, monkeypatch):
+    loads = []
+    real = pila.web.studio.load
+    monkeypatch.setattr(pila.web.studio, "load", lambda r: loads.append(r) or real(r))
+    first = studio.submit("a", ask)
+    second = studio.submit("b", ask)
+    assert finish(second).state == finish(first).state == "done"
+    assert len(loads) == 1
+    clips = [job.request.output.read_bytes() for job in (first, second)]
+    assert clips[0] == clips[1]
+    assert results.read(first.token)["files"]["output"] == str(first.request.output)
+    other = studio.submit("a", lambda token: ask(token, model="embedded", adapter="embedded"))
+    studio.cancel(other)
+    assert finish(other).state == "cancelled"
+
+
+def test_a_full_queue_says_so(studio, ask, held):
+    reached, go = held
+    running = studio.submit("a", ask)
+    assert reached.wait(120)
+    waiting = [studio.submit("b", ask) for _ in range(2)]
+    assert [job.progress.ahead for job in waiting] == [1, 2]
+    with pytest.raises(QueueFull, match="the queue is full: 2 requests wait already"):
+        studio.submit("c", ask)
+    studio.cancel(waiting[0])
+    assert waiting[0].progress.state == "cancelled"
+    assert waiting[1].progress.ahead == 1
+    studio.submit("c", ask)
+    go.set()
+    assert finish(running).state == finish(waiting[1]).state == "done"
+
+
+def test_cancelling_stops_at_the_next_step_and_leaves_nothing(studio, ask, results, held):
+    reached, go = held
+    job = studio.submit("a", lambda token: ask(token, steps=5))
+    assert reached.wait(120)
+    assert studio.cancel_session("someone else") == 0
+    assert studio.cancel_session("a") == 1
+    go.set()
+    end = finish(job)
+    assert (end.state, end.doing) == ("cancelled", "cancelled after 1 of 10 steps")
+    assert list(results.folder.iterdir()) == []
+    assert finish(studio.submit("a", ask)).state == "done"
+
+
+def test_bad_requests_do_not_wait(studio, ask):
+    with pytest.raises(InputError, match="steps is 0"):
+        studio.submit("a", lambda token: ask(token, steps=0))
+    with pytest.raises(InputError, match="did you mean fluid"):
+        studio.submit("a", lambda token: ask(token, labels="fluidd"))
+    with pytest.raises(InputError, match="try 32"):
+        studio.submit("a", lambda token: ask(token, height=33))
+
+
+def test_a_failure_is_told_and_the_next_job_runs(studio, ask, results, monkeypatch, caplog):
+    def broken(request, **_):
+        raise {1: InputError("what is\nwrong"), 2: RuntimeError("a secret path")}[request.seed]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pila.web.studio, "generate", broken)
+        one = studio.submit("a", lambda token: ask(token, seed=1))
+        assert (finish(one).state, one.progress.error) == ("failed", "what is wrong")
+        two = studio.submit("a", lambda token: ask(token, seed=2))
+        assert finish(two).state == "failed"
+    assert "secret" not in two.progress.error
+    assert "a secret path" in caplog.text
+    assert finish(studio.submit("a", ask)).state == "done"
+
+
+def test_closing_stops_what_runs(results, ask, held):
+    reached, go = held
+    studio = Studio(results, queue_size=2)
+    running = studio.submit("a", ask)
+    assert reached.wait(120)
+    go.set()
+    studio.close()
+    assert running.finished
+
+
+def test_bounds(results):
+    with pytest.raises(InputError, match="queue is 0"):
+        Studio(results, queue_size=0)

@@ -288,6 +288,8 @@ def test_world_make(tmp_path, capsys):
     assert run(args) == 0
     assert capsys.readouterr().out.startswith("2 clips in ")
     assert len(list((tmp_path / "w").rglob("*.mp4"))) == 2
+    assert run([*args, "--json"]) == 0  # what is there is kept
+    assert json.loads(capsys.readouterr().out) == {"clips": 2, "out": str(tmp_path / "w")}
 
 
 @pytest.mark.parametrize(
@@ -313,8 +315,8 @@ def test_world_show(tmp_path, capsys):
     from PIL import Image
 
     sheet = tmp_path / "sheet.png"
-    assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet)]) == 0
-    assert capsys.readouterr().out.startswith("6 clips in ")
+    assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"clips": 6, "out": str(sheet)}
     with Image.open(sheet) as picture:
         assert picture.width > 9 * 128
         assert picture.height > 6 * 128
@@ -326,8 +328,9 @@ def test_data_replica_and_wisa(tmp_path, capsys):
 
     root, listing = tmp_path / "replica", tmp_path / "list.csv"
     args = ["data", "replica", str(root), "--clips", "6", "--size", "32", "--archives", "2"]
-    assert run(args) == 0
-    assert capsys.readouterr().out.startswith("6 sound clips and 13 faults in ")
+    assert run([*args, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made == {"folder": str(root), "sound": 6, "faults": 13}
     assert run(args) == 2
     assert "is not an empty folder" in capsys.readouterr().err
     args = ["data", "wisa", str(root), "--processes", "1"]

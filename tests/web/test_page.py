@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +27,7 @@ needs_browser = pytest.mark.skipif(
 pytestmark = pytest.mark.slow
 WAIT = 240_000
 """Milliseconds within which anything must happen: a bound for hangs, not a judgement of speed."""
-SMALL = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
+SMALL: dict[str, Any] = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,13 @@ def open_page(browser, url):
     assert asked
     assert away == []
     assert faults == []
+
+
+def wait_for_log(place, words):
+    end = time.monotonic() + WAIT / 1000
+    while not re.search(words, (place / "log").read_text()):
+        assert time.monotonic() < end, (place / "log").read_text()
+        time.sleep(0.1)
 
 
 def choose(page, **sizes):
@@ -204,7 +213,7 @@ def test_edited_labels_count_and_the_gallery_shows_again(open_page):
 
 
 @needs_browser
-def test_cancel_stops_and_the_next_one_runs(open_page):
+def test_cancel_stops_and_the_next_one_runs(open_page, place):
     page = open_page()
     choose(page, **SMALL | {"steps": 500})
     generate(page)
@@ -218,6 +227,14 @@ def test_cancel_stops_and_the_next_one_runs(open_page):
     page.get_by_label("number input for Steps").press("Tab")
     generate(page)
     message(page, "Done in")
+
+    # Who leaves cancels, too.
+    page.get_by_label("number input for Steps").fill("498")
+    page.get_by_label("number input for Steps").press("Tab")
+    generate(page)
+    page.wait_for_function("document.querySelector('#pila-bar progress')?.value > 1")
+    page.context.close()
+    wait_for_log(place, r"cancelled after \d+ of 996 steps")
 
 
 @needs_browser
@@ -303,10 +320,10 @@ def test_the_api(url, place):
     from gradio_client import Client
     from gradio_client.exceptions import AppError
 
-    with_client = Client(url, download_files=str(place / "downloads"), verbose=False)
-    found = with_client.predict("two steel balls collide", api_name="/categories")
+    client: Any = Client(url, download_files=str(place / "downloads"), verbose=False)
+    found = client.predict("two steel balls collide", api_name="/categories")
     assert "collision" in found["categories"]
-    corrected, frozen, both, settings, report = with_client.predict(
+    corrected, frozen, both, settings, report = client.predict(
         "two steel balls collide", labels=["collision"], seed=3, api_name="/generate", **SMALL
     )
     assert read_video(Path(corrected)).shape == (9, 48, 48, 3)
@@ -316,18 +333,18 @@ def test_the_api(url, place):
     assert report["categories"] == ["collision"]
     assert report["routing"]["collision"] > 0
     with pytest.raises(AppError, match="steps is 501, over this page's limit"):
-        with_client.predict("two balls", steps=501, api_name="/generate")
+        client.predict("two balls", steps=501, api_name="/generate")
     with pytest.raises(AppError, match="model '/etc' is not on offer"):
-        with_client.predict("two balls", model="/etc", api_name="/generate")
+        client.predict("two balls", model="/etc", api_name="/generate")
 
-    job = with_client.submit("two balls", **SMALL | {"steps": 500}, api_name="/generate")
-    while not (job.status().progress_data or job.done()):
-        pass
+    job = client.submit("two balls", **SMALL | {"steps": 499}, api_name="/generate")
+    while not (seen := job.status().progress_data):
+        assert not job.done()
+        time.sleep(0.02)
+    assert seen[0].length == 998
     job.cancel()
-    assert (
-        with_client.predict("two balls", **SMALL, api_name="/generate")[4]["settings"]["steps"] == 2
-    )
-    with_client.close()
+    wait_for_log(place, r"cancelled after \d+ of 998 steps")
+    client.close()
 
 
 def test_nothing_else_is_served(url):

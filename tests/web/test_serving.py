@@ -2,11 +2,12 @@
 
 import socket
 
+import httpx
 import pytest
 
 from pila.cli import run
 from pila.errors import InputError
-from pila.web.serving import Address, check_port, read_password
+from pila.web.serving import Address, check_port, read_password, serving
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
@@ -87,3 +88,31 @@ def test_without_gradio(capsys, monkeypatch):
     monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
     assert run(["serve"]) == 2
     assert "pip install 'pila[web]'" in capsys.readouterr().err
+
+
+def test_a_password_is_asked_for(tmp_path):
+    """On all interfaces, with Gradio's own login: nothing is told before it, all after it."""
+    import gradio as gr
+
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Markdown("the secret page")
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    address = Address(host="0.0.0.0", port=0, password="correct horse")
+    clip = f"/gradio_api/file={tmp_path}/clip.mp4"
+    with (
+        serving(page, address, files=tmp_path.resolve()) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        assert "the secret page" not in client.get("/").text
+        assert client.get("/config").status_code == 401
+        assert client.get(clip).status_code == 401
+        wrong = {"username": "me", "password": "correct"}
+        assert client.post("/login", data=wrong).status_code == 400
+        assert client.get("/config").status_code == 401
+        right = {"username": "me", "password": "correct horse"}
+        assert client.post("/login", data=right).status_code == 200
+        assert "the secret page" in client.get("/config").text
+        assert client.get(clip).content == b"clip"
+        assert client.get("/", headers={"host": "lab.example"}).status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)

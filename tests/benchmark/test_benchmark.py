@@ -49,6 +49,33 @@ def test_rows_have_the_fixed_form_and_add_up(tmp_path):
     )
 
 
+def test_companions_and_tiles_have_rows_of_their_own(tmp_path):
+    request = BenchmarkRequest(
+        top_k=(0, 4),
+        repeats=1,
+        tile=8,
+        beside=("first-block-cache", "lora"),
+        device="cpu",
+        output=tmp_path,
+    )
+    rows = run(request)["rows"]
+    assert [(row["beside"], row["top_k"]) for row in rows] == [
+        (None, 0),
+        (None, 4),
+        ("first-block-cache", 4),
+        ("lora", 4),
+    ]
+    assert {row["tile"] for row in rows} == {8}
+    for row in rows:
+        assert row["adapter_ms"] > 0
+    with pytest.raises(InputError, match="beside has 'turbo'; choose from compile, fp8"):
+        run(BenchmarkRequest(beside=("turbo",), output=tmp_path))
+    with pytest.raises(
+        InputError, match="group-offload needs an accelerator; pass --device"
+    ):
+        run(BenchmarkRequest(beside=("group-offload",), device="cpu", repeats=1, output=tmp_path))
+
+
 def test_fewer_layers_are_continued_to_the_full_depth():
     rows = inference.measure(
         "embedded",

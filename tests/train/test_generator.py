@@ -100,6 +100,18 @@ def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
         assert any(not torch.equal(v, before[f"{name}.{k}"]) for k, v in after.items())
 
 
+def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
+    source = fit(task, config(), tmp_path, progress=False)
+    chosen = replace(config(), start=str(source))
+    chosen = replace(chosen, generator=replace(chosen.generator, boundary=0.875))
+    two = GeneratorTask(chosen).module.generator
+    trained = WanPipeline.from_pretrained(source).transformer.state_dict()
+    for denoiser in (two.transformer, two.transformer_2):
+        torch.testing.assert_close(denoiser.state_dict(), trained, rtol=0, atol=0)
+    with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\.1"):
+        GeneratorTask(replace(chosen, generator=replace(chosen.generator, layers=2)))
+
+
 def test_each_sample_goes_to_the_denoiser_of_its_noise():
     high, low = (build_transformer(config().generator, 64).eval() for _ in range(2))
     both = TwoDenoisers(high, low, 0.875)

@@ -14,10 +14,11 @@ from pila.adapter.blocks import CONVS
 from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.decoder import Decoder
 from pila.adapter.encoder import Encoder
-from pila.adapter.experts import Experts, Updates
+from pila.adapter.experts import REACH, Experts, Refinement, Updates
 from pila.adapter.fields import FieldEstimate, make_fields
 from pila.adapter.gate import Gain, make_gate
 from pila.adapter.router import Route, Router, check_top_k
+from pila.adapter.tiling import Tiling
 from pila.errors import InputError
 from pila.physics.bank import Category, Slot
 from pila.types import BankTensor, Latent, Vector
@@ -162,6 +163,7 @@ class PilaAdapter(LatentAdapter):
             sees_feature=decoder_sees_feature,
         )
         self.sigma_gate = make_gate(gate, floor=gate_floor)
+        self.tiling: Tiling | None = None
 
     def forward(
         self,
@@ -197,17 +199,18 @@ class PilaAdapter(LatentAdapter):
         top_k = self.config["top_k"] if top_k is None else top_k
 
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())  # Eq. 1
-        feature = self.encoder(x0_hat, sigma)  # Eq. 2
+        feature = self._encode(x0_hat, sigma)  # Eq. 2
         estimate = self.fields(feature, active=active)  # Eq. 3, AFE
         c = self.condition(text, sigma)
         route = self.router(c, labels, top_k=top_k)  # Eq. 4, LPMER
         details = return_details or check_finite
-        refinement = self.experts(estimate.bank, feature, c, route, return_updates=details)  # 5, 8
-        dv = self.decoder(refinement.bank, c, v, feature)  # Eq. 9
+        refinement = self._refine(estimate.bank, feature, c, route, return_updates=details)  # 5, 8
+        dv = self._decode(refinement.bank, c, v, feature)  # Eq. 9
         gate = self.sigma_gate(sigma)
         correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))  # Eq. 10
         if not details:
             return correction
+        assert refinement.updates is not None
         output = AdapterOutput(
             correction=correction,
             gate=gate,
@@ -221,3 +224,49 @@ class PilaAdapter(LatentAdapter):
         if check_finite:
             output.check_finite(x_t=x_t, v=v, sigma=sigma, text=text)
         return output if return_details else correction
+
+    def enable_tiling(
+        self, *, frames: int | None = None, height: int | None = 48, width: int | None = 48
+    ) -> None:
+        """Compute encoder, experts and decoder in tiles of at most so many latent frames and cells.
+
+        Memory for hidden layers is then that of one tile. The correction is the same up to
+        rounding; each tile is read with a margin (`reach`), so that small tiles cost more time.
+
+        Raises:
+            InputError: an extent is below 8.
+        """
+        self.tiling = Tiling(frames=frames, height=height, width=width)
+
+    def disable_tiling(self) -> None:
+        """Compute clips whole again."""
+        self.tiling = None
+
+    def _encode(self, x0_hat: Latent, sigma: Tensor) -> Tensor:
+        if self.tiling is None:
+            return self.encoder(x0_hat, sigma)
+        return self.tiling.map(lambda x: self.encoder(x, sigma), x0_hat, reach=self.encoder.reach)
+
+    def _refine(
+        self, bank: BankTensor, feature: Tensor, c: Condition, route: Route, *, return_updates: bool
+    ) -> Refinement:
+        def refine(bank: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+            found = self.experts(bank, feature, c, route, return_updates=return_updates)
+            return found.bank, found.updates
+
+        if self.tiling is None:
+            refined, updates = refine(bank, feature)
+        else:
+            refined, updates = self.tiling.map(refine, bank, feature, reach=REACH)
+        return Refinement(bank=refined, updates=updates)
+
+    def _decode(self, bank: BankTensor, c: Condition, v: Latent, feature: Tensor) -> Latent:
+        if self.tiling is None:
+            return self.decoder(bank, c, v, feature)
+        return self.tiling.map(
+            lambda bank, v, feature: self.decoder(bank, c, v, feature),
+            bank,
+            v,
+            feature,
+            reach=self.decoder.reach,
+        )

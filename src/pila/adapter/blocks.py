@@ -3,14 +3,17 @@
 Everything acts on grids [b, c, t, h, w]. Inside, data lie channels-last (b t h w c in memory), so
 that a pointwise layer is a matrix product and a convolution in space or in time is a view away
 from a two-dimensional channels-last convolution, the fastest form on CPUs and on GPUs. All layers
-are local (normalisation is over channels only), so a clip may be tiled exactly.
+are local (normalisation is over channels only), so a clip may be tiled exactly (`tiling.py`).
 """
+
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pila.adapter.tiling import Reach
 from pila.errors import InputError
 from pila.types import AnyField, Latent
 
@@ -86,11 +89,19 @@ class DenseConv(nn.Conv3d):
         super().__init__(channels_in, channels_out, 3, padding=spread, dilation=spread)
 
 
+def reach_of(blocks: Iterable[nn.Module], *, more: Reach = (0, 0)) -> Reach:
+    """Frames and cells to each side that a place answers to after blocks in a row, and `more`."""
+    own = [block.reach for block in blocks if isinstance(block, ResidualBlock)]
+    return sum((t for t, _ in own), more[0]), sum((s for _, s in own), more[1])
+
+
 class ResidualBlock(nn.Module):
     """x + f(x; condition): two normalised convolutions, the first scaled and shifted (FiLM).
 
     `conv="factorised"` convolves in space, then in time: (2+1)-D, 12 weights per pair of channels;
     `"dense"` convolves twice with 3x3x3 kernels, 54 weights per pair, about 8 times the work.
+
+    `reach`: frames and cells to each side that a place answers to.
     """
 
     def __init__(
@@ -105,6 +116,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         if conv not in CONVS:
             raise InputError(f"conv is {conv!r}; choose one of {', '.join(CONVS)}")
+        dense = conv == "dense"
+        self.reach = (time_dilation + dense, space_dilation + dense)
         self.film = nn.Linear(condition_dim, 2 * width)
         self.norm_in = ChannelNorm(width, elementwise_affine=False)
         self.norm_out = ChannelNorm(width)

@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
+from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock, reach_of
 from pila.adapter.condition import Condition
+from pila.adapter.tiling import Reach
 from pila.physics.bank import NUM_BANK_CHANNELS
 from pila.types import BankTensor, Latent
 
@@ -49,6 +50,11 @@ class Decoder(nn.Module):
         self.out = Pointwise(width, latent_channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+
+    @property
+    def reach(self) -> Reach:
+        """Frames and cells to each side that a place of dv answers to."""
+        return reach_of(self.blocks)
 
     def forward(
         self,

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
+from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock, reach_of
 from pila.adapter.condition import SigmaEmbedding
-from pila.adapter.motion import NUM_CUES, motion_cues
+from pila.adapter.motion import CUE_REACH, NUM_CUES, motion_cues
+from pila.adapter.tiling import Reach
 from pila.types import Latent, Sigma
 
 TIME_DILATIONS = (1, 2, 4, 8)
@@ -47,6 +48,11 @@ class Encoder(nn.Module):
             for i in range(num_blocks)
         )
         self.norm = ChannelNorm(width)
+
+    @property
+    def reach(self) -> Reach:
+        """Frames and cells to each side that a place of the feature answers to."""
+        return reach_of(self.blocks, more=CUE_REACH if self.sees_motion else (0, 0))
 
     def forward(self, x0_hat: Latent, sigma: Sigma) -> Float[Tensor, "b width t h w"]:
         """x0_hat [b, c, t, h, w], sigma [b] -> F [b, width, t, h, w]."""

@@ -28,6 +28,9 @@ from pila.types import BankTensor
 NUM_STENCILS = 6
 """A, dA/dt, d2A/dt2, dA/dx, dA/dy, lap A: what the residuals differentiate."""
 
+REACH = (1, 1)
+"""Frames and cells to each side that a place of the refined bank answers to: differences."""
+
 Updates = Float[Tensor, "b k 32 t h w"]
 
 

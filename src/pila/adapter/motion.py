@@ -19,6 +19,9 @@ NUM_CUES = 5
 """u at full resolution, u at half of it, and how sure the former can be."""
 REACH = 2
 """Cells to each side that share a motion."""
+CUE_REACH = (1, 2 * (REACH + 1) + 1)
+"""Frames and cells to each side that a cue answers to: at half resolution one cell more than the
+neighbourhood, for its differences."""
 DAMPING = 0.1
 """Added to the diagonal of the normal equations [squared latent units per squared cell]: below
 such a texture motion is taken as unknown and shrinks to rest. Latents have a variance of 1."""

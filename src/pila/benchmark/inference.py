@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pila.adapter.condition import pool_text
+from pila.benchmark import companions
 from pila.benchmark import floor as floors
 from pila.benchmark.clock import Times, interleaved, peak_gib
 from pila.benchmark.models import Size, build_adapter, build_denoiser, denoiser_config, inputs
@@ -33,8 +34,11 @@ class Step:
         x, text = self.given["latents"], self.given["text"]
         half = x.to(text.dtype)
         t = self.given["sigma"] * 1000
-        conditional = self.denoiser(half, t, text, return_dict=False)[0]
-        unconditional = self.denoiser(half, t, torch.zeros_like(text), return_dict=False)[0]
+        # Caches keep what they know of either pass apart, by these names.
+        with self.denoiser.cache_context("cond"):
+            conditional = self.denoiser(half, t, text, return_dict=False)[0]
+        with self.denoiser.cache_context("uncond"):
+            unconditional = self.denoiser(half, t, torch.zeros_like(text), return_dict=False)[0]
         return unconditional + GUIDANCE * (conditional - unconditional)
 
     def corrected(self, v: torch.Tensor, top_k: int) -> torch.Tensor:
@@ -52,6 +56,8 @@ def build(
     layers: int | None = None,
     conv: str = "factorised",
     compiled: bool = False,
+    tile: int | None = None,
+    beside: str | None = None,
 ) -> Step:
     """A step of a model at a size.
 
@@ -63,14 +69,21 @@ def build(
         layers: blocks of the denoiser instead of its own number.
         conv: the adapter's convolutions, "factorised" or "dense".
         compiled: run the adapter through torch.compile.
+        tile: cells to each side of the tiles that the adapter is computed in; None for whole clips.
+        beside: what is put on the denoiser, one of `companions.COMPANIONS`.
 
     Raises:
         InputError: an unknown model, or sizes that it cannot take.
     """
     given = inputs(model, size, device=device, dtype=dtype)
     adapter: Any = build_adapter(model, device=device, dtype=dtype, conv=conv)
+    if tile is not None:
+        adapter.enable_tiling(height=tile, width=tile)
+    denoiser: Any = build_denoiser(model, device=device, dtype=dtype, layers=layers)
+    if beside is not None:
+        denoiser = companions.put(beside, denoiser, device=device, dtype=dtype)
     return Step(
-        denoiser=build_denoiser(model, device=device, dtype=dtype, layers=layers),
+        denoiser=denoiser,
         adapter=torch.compile(adapter) if compiled else adapter,
         given=given,
         condition=pool_text(given["text"].float()),
@@ -89,6 +102,8 @@ def measure(
     layers: int | None = None,
     conv: str = "factorised",
     compiled: bool = False,
+    tile: int | None = None,
+    beside: str | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each K: times of the frozen step and of the adapter, overhead, memory, floor.
 
@@ -96,7 +111,15 @@ def measure(
     and continued to the full depth: its blocks are alike. The row says both numbers.
     """
     step = build(
-        model, size, device=device, dtype=dtype, layers=layers, conv=conv, compiled=compiled
+        model,
+        size,
+        device=device,
+        dtype=dtype,
+        layers=layers,
+        conv=conv,
+        compiled=compiled,
+        tile=tile,
+        beside=beside,
     )
     v = step.frozen()
     runs: dict[str, Callable[[], object]] = {"frozen": step.frozen}
@@ -104,7 +127,9 @@ def measure(
     depth = denoiser_config(model)["num_layers"]
     shallow: Step | None = None
     if layers is not None and 1 < layers < depth:
-        one = build_denoiser(model, device=device, dtype=dtype, layers=1)
+        one: Any = build_denoiser(model, device=device, dtype=dtype, layers=1)
+        if beside is not None:
+            one = companions.put(beside, one, device=device, dtype=dtype)
         shallow = Step(
             denoiser=one, adapter=step.adapter, given=step.given, condition=step.condition
         )
@@ -131,6 +156,8 @@ def measure(
                 "dtype": str(dtype).removeprefix("torch."),
                 "conv": conv,
                 "compiled": compiled,
+                "tile": tile,
+                "beside": beside,
                 "layers": layers or depth,
                 "layers_of_model": depth,
                 "frozen_ms": frozen,

@@ -39,6 +39,11 @@ class BenchmarkRequest:
     """The adapter's convolutions; dense 3x3x3 is the reference that it is compared with."""
     compiled: bool = False
     """Run the adapter through torch.compile."""
+    tile: int | None = None
+    """Compute the adapter in tiles of so many latent cells to each side, at least 8."""
+    beside: tuple[str, ...] = ()
+    """Also time both with something else on the denoiser, one after another: compile, fp8,
+    first-block-cache, lora, group-offload, int8 (torchao), nf4 (bitsandbytes)."""
     repeats: int = 10
     """Turns that count, after two that warm up."""
     parts: bool = False
@@ -69,10 +74,12 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
     import torch
 
     from pila.backbones.embedded import find_device
-    from pila.benchmark import caching, inference, training
+    from pila.benchmark import caching, companions, inference, training
     from pila.benchmark.models import Size
 
     device = find_device(request.device)
+    for name in request.beside:
+        companions.check(name, device)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     small = request.model == "embedded"
@@ -92,13 +99,23 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
         for size in sizes:
             for conv in request.conv:
                 how: dict[str, Any] = {"dtype": dtype, "layers": request.layers, "conv": conv}
-                how |= {"compiled": request.compiled, "device": device}
-                for row in inference.measure(
-                    request.model, size, top_ks=request.top_k, repeats=request.repeats, **how
-                ):
-                    rows.append({"kind": "inference"} | row)
+                how |= {"compiled": request.compiled, "tile": request.tile, "device": device}
+                for beside in (None, *request.beside):
+                    rows += [
+                        {"kind": "inference"} | row
+                        for row in inference.measure(
+                            request.model,
+                            size,
+                            # How K matters shows without companions.
+                            top_ks=request.top_k if beside is None else request.top_k[-1:],
+                            repeats=request.repeats,
+                            beside=beside,
+                            **how,
+                        )
+                    ]
                 if request.parts:
-                    eager: dict[str, Any] = how | {"compiled": False}
+                    # Its parts are called by themselves, past compilation and tiles.
+                    eager: dict[str, Any] = how | {"compiled": False, "tile": None}
                     step = inference.build(request.model, size, **eager)
                     found = inference.parts(step, top_k=max(request.top_k), **options)
                     rows.append(
@@ -163,6 +180,8 @@ _COLUMNS = {
         "frames",
         "batch",
         "conv",
+        "beside",
+        "tile",
         "top_k",
         "frozen_ms",
         "adapter_ms",
@@ -196,6 +215,8 @@ _COLUMNS = {
 
 
 def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
     if column == "overhead" and isinstance(value, float):
         return f"{100 * value:.3f} %"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

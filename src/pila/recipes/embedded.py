@@ -60,6 +60,18 @@ def embedded_large() -> TrainConfig:
     )
 
 
+def embedded_two() -> TrainConfig:
+    """Wan 2.2's layout at the embedded size: both denoisers go on from the shipped one. Minutes."""
+    recipe = embedded_generator()
+    return replace(
+        recipe,
+        start="embedded",
+        # Its tokens know their places; a fresh head would teach them anew what they know.
+        generator=replace(recipe.generator, boundary=0.875, whereabouts=0.0),
+        optim=replace(recipe.optim, lr=4e-4, steps=800, warmup=50, ema=0.99),
+    )
+
+
 def embedded_observe() -> TrainConfig:
     """Stage A on the embedded generator: u follows optical flow."""
     return TrainConfig(
@@ -128,6 +140,7 @@ RECIPES = (
     embedded_text,
     embedded_generator,
     embedded_large,
+    embedded_two,
     embedded,
     embedded_calibrated,
     embedded_observe,

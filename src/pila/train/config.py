@@ -290,7 +290,8 @@ class TrainConfig:
     """Of a task inside the generator: keep no activations of its blocks, and compute them anew in
     the backward pass. At Wan's size they would take some hundred GB."""
     start: str | None = None
-    """Folder of the adapter that a stage goes on from; None begins with an untrained one."""
+    """Folder of the adapter that a stage goes on from; for a generator the model (`embedded`, or a
+    folder) whose transformer each of its denoisers begins as. None begins untrained."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
+from pila.errors import InputError
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
@@ -157,13 +158,33 @@ class GeneratorTask:
         self.cache.prepare()
         self.weights = scene_weights(self.cache, config.generator.balance)
         torch.manual_seed(config.seed)
-        width = self.captions.encoder.config.d_model
-        self.module: Any = build_transformer(config.generator, width)
+        self.module: Any = self._denoiser()
         if config.generator.boundary is not None:
-            low = build_transformer(config.generator, width)
-            self.module = TwoDenoisers(self.module, low, config.generator.boundary)
+            self.module = TwoDenoisers(self.module, self._denoiser(), config.generator.boundary)
         side = config.world.size // 8 // config.generator.patch
         self.module = Taught(self.module, ((NUM_FRAMES - 1) // 4 + 1, side, side))
+
+    def _denoiser(self) -> WanTransformer3DModel:
+        """An untrained transformer, or the one that the recipe starts from."""
+        made = build_transformer(self.config.generator, self.captions.encoder.config.d_model)
+        if self.config.start is None:
+            return made
+        start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
+        # Of weights alone: a shape that differs names itself, whatever option it comes from.
+        theirs, ours = start.state_dict(), made.state_dict()
+        apart = [
+            name
+            for name in sorted(theirs.keys() | ours.keys())
+            if name not in theirs or name not in ours or theirs[name].shape != ours[name].shape
+        ]
+        if apart:
+            raise InputError(
+                f"{self.config.start} cannot be the start of this generator: {len(apart)} of its "
+                f"tensors differ in name or shape, {apart[0]} the first; start from a model of the "
+                "recipe's own size"
+            )
+        made.load_state_dict(start.state_dict())
+        return made
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""

@@ -22,12 +22,21 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
+<<<<<<< HEAD
         ([], "generate label world data train experiment evaluate diagnose"),
+=======
+        ([], "generate label world data train experiment evaluate serve"),
+>>>>>>> h-serve
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
             "--num-frames --negative-prompt --adapter-scale --step-window --top-k --labels "
-            "--parser --reference --compare --explain --json --device --dtype --offload",
+            "--parser --reference --compare --explain --json --device --dtype --offload --from",
+        ),
+        (
+            ["serve"],
+            "--port --host --password-file --model --adapter --queue --max-steps --max-side "
+            "--max-frames --keep --keep-hours --parser --device --dtype --offload --json",
         ),
         (["label"], "--parser --json PILA_LLM_MODEL PILA_LLM_BASE_URL PILA_LLM_API_KEY"),
         (["world"], "make show measure"),

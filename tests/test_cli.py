@@ -22,11 +22,7 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-<<<<<<< HEAD
-        ([], "generate label world data train experiment evaluate diagnose"),
-=======
-        ([], "generate label world data train experiment evaluate serve"),
->>>>>>> h-serve
+        ([], "generate label world data train experiment evaluate diagnose serve push"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "

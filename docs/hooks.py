@@ -10,7 +10,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-OUTSIDE = ("experiments/**/*.md", "benchmarks/results/*.json")
+OUTSIDE = ("experiments/**/*.md", "experiments/**/*.png", "benchmarks/results/*.json")
 _UP = re.compile(r"(\]\((?:\.\./)*)\.\./(experiments|benchmarks)/")
 
 

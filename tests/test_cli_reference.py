@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pila.cli import run
-from pila.cli.reference import PAGE, Reference, page, references, write
+from pila.cli.reference import PAGE, Reference, common, page, references, write
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = references()
@@ -32,13 +32,15 @@ def test_options_are_those_of_the_command_and_all_are_explained(reference: Refer
     text = helped(capsys, *reference.words)
     real = set(re.findall(r"^[│ ] (?:-\w, )?(--[a-z][\w-]*)", text, re.MULTILINE)) - {"--help"}
     named = {option.name for option in reference.options if option.name.startswith("--")}
-    assert named == real
+    shared = {option.name for option in common()}
+    assert named | shared == real
     assert reference.help
-    assert [option.name for option in reference.options if not option.help] == []
+    assert [o.name for o in (*common(), *reference.options) if not o.help] == []
 
 
 def test_the_page_has_every_option_under_its_command():
     sections = re.split(r"^#+ (pila .+)$", page(), flags=re.MULTILINE)
+    assert all(f"| `{option.name}` |" in sections[0] for option in common())
     rows = dict(zip(sections[1::2], sections[2::2], strict=True))
     titles = list(rows)
     for reference in REFERENCES:

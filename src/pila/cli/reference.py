@@ -27,9 +27,10 @@ _INTRODUCTION = """# Commands
 
 `pila COMMAND --help` prints the same. Exit codes: 0 success, 1 a fault, 2 a mistake in what was
 asked (`error: ...`, with the remedy), 130 an interrupt. Options that say nothing of a default are
-off, empty, or left to the model. `pila --version` prints the version; `--quiet` and `--verbose`,
-before or behind any command, say less or more; `pila --tyro-print-completion bash` (zsh, tcsh)
-prints the script that completes commands in a shell.
+off, empty, or left to the model. `pila --version` prints the version; `pila
+--tyro-print-completion bash` (zsh, tcsh) prints the script that completes commands in a shell.
+
+Every command takes, before it or behind it:
 """
 
 
@@ -66,12 +67,21 @@ def references() -> list[Reference]:
     return list(_commands(Command, ()))
 
 
+def common() -> tuple[Option, ...]:
+    """What every command takes, before or behind it."""
+    from pila.cli import Invocation
+
+    hints = get_type_hints(Invocation, include_extras=True)
+    found = (f for f in fields(Invocation) if f.name != "command")
+    return tuple(_option(Invocation, field, hints[field.name]) for field in found)
+
+
 def page(found: list[Reference] | None = None) -> str:
     """The whole page. Commands of a group with the same options share a table."""
     shared: dict[tuple[str, tuple[Option, ...]], list[Reference]] = {}
     for command in references() if found is None else found:
         shared.setdefault((command.words[0], command.options), []).append(command)
-    lines, last = [_INTRODUCTION], ""
+    lines, last = [_INTRODUCTION, *_table(common())], ""
     for (group, options), commands in shared.items():
         if group != last:
             lines += [f"## pila {group}", ""]
@@ -83,10 +93,7 @@ def page(found: list[Reference] | None = None) -> str:
                 lines += [command.help, ""]
         if len(commands) > 1:
             lines += [f"All {len(commands)} take these options.", ""]
-        if options:
-            lines += ["| option | meaning |", "|---|---|"]
-            lines += [_row(option) for option in options]
-            lines += [""]
+        lines += _table(options)
     return "\n".join(lines)
 
 
@@ -186,6 +193,12 @@ def _attribute_docs(made: type) -> dict[str, str]:
             ):
                 found[here.target.id] = str(after.value.value)
     return found
+
+
+def _table(options: tuple[Option, ...]) -> list[str]:
+    if not options:
+        return []
+    return ["| option | meaning |", "|---|---|", *(_row(option) for option in options), ""]
 
 
 def _row(option: Option) -> str:

@@ -1,6 +1,7 @@
 """What is a run, what is an adapter, and what is neither."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -75,12 +76,13 @@ def test_looks_are_checked_before_anything_is_computed(tmp_path):
         Look(clips=1)
     with pytest.raises(InputError, match="processes is 0"):
         Look(processes=0)
-    for change, said in (
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"show": ("moon",)}, "show has 'moon'"),
         ({"scenes": ("moon",)}, "was not trained on moon"),
         ({"model": str(tmp_path)}, "no model_index.json"),
         ({"device": "abacus"}, "unknown device"),
-    ):
+    ]
+    for change, said in changes:
         with pytest.raises(InputError, match=said):
             diagnose("experts", "embedded", look=Look(**change))
     with pytest.raises(InputError, match="no diagnosis 'dreams'"):

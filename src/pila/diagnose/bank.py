@@ -179,6 +179,8 @@ def _draw_r2(levels: Mapping[str, Any], counts: Mapping[str, int]) -> Any:
     looks = zip(levels.items(), (FIRST, SECOND, THIRD), "os^", (-0.22, 0, 0.22), strict=True)
     for (level, table), colour, marker, offset in looks:
         there = [i for i, s in enumerate(slots) if s in table]
+        if not there:
+            continue
         middle, low, high = np.array([table[slots[i]] for i in there]).T
         bars = [middle - low, high - middle]
         look = {"color": colour, "fmt": marker, "markersize": 3.5, "capsize": 1.5}

@@ -42,13 +42,15 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
         if (mine := [r for r in rows if r["category"] == c])
     }
     levels = {
-        EVERY[level]: summary([r for r in rows if r["sigma"] == EVERY[level]]) for level in LEVELS
+        EVERY[level]: summary(mine)
+        for level in LEVELS
+        if (mine := [r for r in rows if r["sigma"] == EVERY[level]])
     }
     shown = _shown(setting)
     numbers = {
         "all": summary(rows) if rows else None,
         "by_category": categories,
-        "by_level": levels if rows else {},
+        "by_level": levels,
         "shown": [{k: v for k, v in one.items() if k not in ("truth", "action")} for one in shown],
         "shown_sigma": EVERY[SHOWN],
     }

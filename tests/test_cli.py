@@ -22,12 +22,17 @@ PROMPT = "a red ball falls"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], "generate label world data train experiment evaluate diagnose"),
+        ([], "generate label world data train experiment evaluate diagnose serve push"),
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
             "--num-frames --negative-prompt --adapter-scale --step-window --top-k --labels "
-            "--parser --reference --compare --explain --json --device --dtype --offload",
+            "--parser --reference --compare --explain --json --device --dtype --offload --from",
+        ),
+        (
+            ["serve"],
+            "--port --host --password-file --model --adapter --queue --max-steps --max-side "
+            "--max-frames --keep --keep-hours --parser --device --dtype --offload --json",
         ),
         (["label"], "--parser --json PILA_LLM_MODEL PILA_LLM_BASE_URL PILA_LLM_API_KEY"),
         (["world"], "make show measure"),
@@ -288,6 +293,8 @@ def test_world_make(tmp_path, capsys):
     assert run(args) == 0
     assert capsys.readouterr().out.startswith("2 clips in ")
     assert len(list((tmp_path / "w").rglob("*.mp4"))) == 2
+    assert run([*args, "--json"]) == 0  # what is there is kept
+    assert json.loads(capsys.readouterr().out) == {"clips": 2, "out": str(tmp_path / "w")}
 
 
 @pytest.mark.parametrize(
@@ -313,8 +320,8 @@ def test_world_show(tmp_path, capsys):
     from PIL import Image
 
     sheet = tmp_path / "sheet.png"
-    assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet)]) == 0
-    assert capsys.readouterr().out.startswith("6 clips in ")
+    assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"clips": 6, "out": str(sheet)}
     with Image.open(sheet) as picture:
         assert picture.width > 9 * 128
         assert picture.height > 6 * 128
@@ -326,8 +333,9 @@ def test_data_replica_and_wisa(tmp_path, capsys):
 
     root, listing = tmp_path / "replica", tmp_path / "list.csv"
     args = ["data", "replica", str(root), "--clips", "6", "--size", "32", "--archives", "2"]
-    assert run(args) == 0
-    assert capsys.readouterr().out.startswith("6 sound clips and 13 faults in ")
+    assert run([*args, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made == {"folder": str(root), "sound": 6, "faults": 13}
     assert run(args) == 2
     assert "is not an empty folder" in capsys.readouterr().err
     args = ["data", "wisa", str(root), "--processes", "1"]

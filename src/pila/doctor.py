@@ -23,6 +23,7 @@ PACKAGES = (
 )
 """Whose versions a report of a fault should name."""
 EXTRAS = {
+    "gradio": "web: pila serve",
     "peft": "lora: the LoRA control, and LoRA updates in pila generate",
     "deepspeed": "deepspeed: ZeRO over many processes",
     "pyiqa": "imaging: pila evaluate imaging judge",

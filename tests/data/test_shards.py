@@ -335,6 +335,10 @@ def test_a_flipped_bit_is_found(copy, capsys):
     said = capsys.readouterr()
     assert "shard-000003.safetensors does not read" in said.out
     assert "has 2 faults" in said.err
+    assert run(["data", "verify", str(copy), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 8
+    assert len(found["faults"]) == 2
 
 
 def test_an_index_that_is_broken_or_of_another_taxonomy(copy):

@@ -1,7 +1,10 @@
 """Who may reach the page: addresses, ports and password files."""
 
 import socket
+import subprocess
+import sys
 
+import httpx
 import pytest
 
 from pila.cli import run
@@ -87,3 +90,50 @@ def test_without_gradio(capsys, monkeypatch):
     monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
     assert run(["serve"]) == 2
     assert "pip install 'pila[web]'" in capsys.readouterr().err
+
+
+# In a process of its own: Gradio leaves event loops and sockets to the garbage collector.
+GUARDED_PAGE = """
+import sys
+from pathlib import Path
+import gradio as gr
+from pila.web.serving import Address, serving
+
+with gr.Blocks(analytics_enabled=False) as page:
+    gr.Markdown("the secret page")
+address = Address(host="0.0.0.0", port=0, password="correct horse")
+with serving(page, address, files=Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_password_is_asked_for(tmp_path):
+    """On all interfaces, with Gradio's own login: nothing is told before it, all after it."""
+    files = tmp_path.resolve()
+    (files / "clip.mp4").write_bytes(b"clip")
+    clip = f"/gradio_api/file={files}/clip.mp4"
+    server = subprocess.Popen(
+        [sys.executable, "-c", GUARDED_PAGE, str(files)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        with httpx.Client(base_url=url, timeout=60) as client:
+            assert "the secret page" not in client.get("/").text
+            assert client.get("/config").status_code == 401
+            assert client.get(clip).status_code == 401
+            wrong = {"username": "me", "password": "correct"}
+            assert client.post("/login", data=wrong).status_code == 400
+            assert client.get("/config").status_code == 401
+            right = {"username": "me", "password": "correct horse"}
+            assert client.post("/login", data=right).status_code == 200
+            assert "the secret page" in client.get("/config").text
+            assert client.get(clip).content == b"clip"
+            assert client.get("/", headers={"host": "lab.example"}).status_code == 200
+    assert server.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)

@@ -56,6 +56,7 @@ def _serve(command: Serve) -> None:
     if find_spec("gradio") is None:
         raise InputError("the page takes gradio, which is not installed; pip install 'pila[web]'")
 
+    from pila.backbones.embedded import find_device
     from pila.web.offer import Limits, offer
     from pila.web.results import Results
     from pila.web.serving import (
@@ -71,6 +72,7 @@ def _serve(command: Serve) -> None:
     password = None if command.password_file is None else read_password(command.password_file)
     address = Address(host=command.host, port=command.port, password=password)
     check_port(address)
+    find_device(command.device)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)
     offered = offer(command.model, command.adapter, limits)
     results = Results(keep=command.keep, keep_hours=command.keep_hours)

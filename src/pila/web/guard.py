@@ -55,7 +55,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} connections here")
+            await send({"type": "websocket.close"})
         elif refusal := self._refusal(scope):
             await _answer(send, *refusal)
         else:

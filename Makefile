@@ -28,7 +28,7 @@ docs: $(PILA)  ## the pages and the table that derive from relations, scenes and
 	.venv/bin/python -m pila.cli.reference
 
 site: $(PILA)  ## the documentation as a site that opens from a file: out/site/index.html
-	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
 smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 	$(PILA) generate "$(PROMPT)" --compare --explain out/smoke/explain --output out/smoke/pila.mp4 --steps 3 --json

@@ -57,6 +57,8 @@ def _serve(command: Serve) -> None:
         raise InputError("the page takes gradio, which is not installed; pip install 'pila[web]'")
 
     from pila.backbones.embedded import find_device
+    from pila.web.asked import Asked
+    from pila.web.desk import Desk
     from pila.web.offer import Limits, offer
     from pila.web.results import Results
     from pila.web.serving import (
@@ -80,8 +82,7 @@ def _serve(command: Serve) -> None:
         studio = Studio(results, queue_size=command.queue)
         try:
             keep_gradio_in(results.root)
-            from pila.web.app import Desk, build
-            from pila.web.asked import Asked
+            from pila.web.app import build
 
             desk = Desk(
                 studio=studio,

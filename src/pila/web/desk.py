@@ -1,0 +1,88 @@
+"""Between the page and the studio: requests in, progress out. Knows nothing of Gradio."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from pila.errors import InputError
+from pila.labels.parser import check_prompt, make_parser
+from pila.request import GenerateRequest, ParserName
+from pila.web.asked import PROMPT_LIMIT, Asked, asked, to_request
+from pila.web.offer import Offered
+from pila.web.results import CLIP
+from pila.web.studio import Job, Progress, Studio
+
+LOOK_EVERY = 0.1
+"""Seconds between looks at a job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the page's events need.
+
+    Attributes:
+        studio: does the work.
+        offered: models by name; the first is the default.
+        device: where to run.
+        dtype: of the denoiser.
+        offload: as in `pila generate`.
+        parser: who finds the categories.
+    """
+
+    studio: Studio
+    offered: dict[str, Offered]
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: str = "none"
+    parser: ParserName = "auto"
+
+    def submit(self, values: dict[str, Any], session: str) -> Job:
+        """Check what a web user sent and queue it.
+
+        Raises:
+            InputError: one line for the user.
+        """
+        ask = asked(values)
+        return self.studio.submit(session, lambda token: self.request(ask, token))
+
+    def request(self, ask: Asked, token: str) -> GenerateRequest:
+        """The request to generate, with its results under `token`."""
+        return to_request(
+            ask,
+            self.offered,
+            output=self.studio.results.place(token) / CLIP,
+            device=self.device,
+            dtype=self.dtype,
+            offload=self.offload,
+            parser=self.parser,
+        )
+
+    def parse(self, prompt: Any) -> dict[str, Any]:
+        """What the parser makes of a prompt.
+
+        Raises:
+            InputError: no text, or too much of it.
+        """
+        text = check_prompt(asked({"prompt": prompt}).prompt)
+        if len(text) > PROMPT_LIMIT:
+            raise InputError(
+                f"the prompt has {len(text):,} characters; use at most {PROMPT_LIMIT:,}"
+            )
+        return make_parser(self.parser)(text).to_dict()
+
+    async def follow(self, job: Job) -> AsyncIterator[Progress]:
+        """Each change of a job up to its end; who stops listening cancels it."""
+        last = None
+        try:
+            while True:
+                now = job.progress
+                if now != last:
+                    last = now
+                    yield now
+                if job.finished:
+                    return
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            if not job.finished:
+                self.studio.cancel(job)

@@ -15,7 +15,7 @@ class _OfRun:
     """What every diagnosis takes."""
 
     name: ClassVar[str] = ""
-    run: Positional[str]
+    run: Annotated[Positional[str], arg(metavar="RUN")]
     """The run's folder (what `pila train --output` named, or a stage inside), an adapter's folder,
     or embedded."""
     output: Path | None = None

@@ -33,8 +33,9 @@ site: $(PILA)  ## the documentation as a site that opens from a file: out/site/i
 smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 	$(PILA) generate "$(PROMPT)" --compare --explain out/smoke/explain --output out/smoke/pila.mp4 --steps 3 --json
 
-test: $(PILA)  ## the whole suite; ARGS="-m 'not slow'" for the quick part
-	.venv/bin/python -m pytest $(ARGS)
+# One thread in each process: more would wait for one another.
+test: $(PILA)  ## the whole suite, a process a core, eight at most; ARGS="-m 'not slow'" for the quick part
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: $(PILA)
 	.venv/bin/ruff check && .venv/bin/ruff format --check

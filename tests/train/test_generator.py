@@ -102,6 +102,7 @@ def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
 
 def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
     source = fit(task, config(), tmp_path, progress=False)
+    assert source is not None
     chosen = replace(config(), start=str(source))
     chosen = replace(chosen, generator=replace(chosen.generator, boundary=0.875))
     two = GeneratorTask(chosen).module.generator

@@ -215,6 +215,17 @@ def test_card_says_what_is_not_known(dry: Any, adapter_folder: Path, plain_adapt
     assert "A plain adapter (the control without physics) for [Wan-AI/Wan2.1-T2V-14B" in card
 
 
+def test_an_adapter_beside_a_run_is_not_of_it(dry: Any, adapter_folder: Path, tmp_path: Path):
+    mine = shutil.copytree(adapter_folder, tmp_path / "mine")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "commit").write_text("0123456789abcdef")
+    (other / "config.json").write_text('{"model": "somebody/else"}')
+    _, card = dry(mine)
+    assert "somebody/else" not in card
+    assert "Not known: it was pushed without its run's folder." in card
+
+
 def test_card_of_the_embedded_adapter(dry: Any):
     _, card = dry("embedded")
     assert "It fits that generator alone, not Wan." in card

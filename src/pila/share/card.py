@@ -39,6 +39,9 @@ class Training:
     def of(cls, adapter: Path) -> "Training":
         """From the run's folder that an adapter lies in, if it lies in one."""
         run = adapter.parent
+        # What training leaves is called so; an adapter of another name may lie beside others' runs.
+        if adapter.name != "adapter":
+            return cls()
         folders = [run] if (run / "commit").is_file() else []
         folders = folders or sorted(p.parent for p in run.glob("*/commit"))
         folders = [f for f in folders if (f / "config.json").is_file()]

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.base import check_fit
-from pila.backbones.embedded import find_adapter, find_model
-from pila.backbones.repository import check_model_folder, check_wan_repository, read_json
+from pila.backbones.embedded import find_model
+from pila.backbones.repository import check_wan_repository, own_settings
 from pila.errors import InputError
 from pila.evaluate.benchmarks import (
     imaging,
@@ -24,6 +23,7 @@ from pila.evaluate.benchmarks.records import write_json
 from pila.evaluate.benchmarks.results import Result, read_result, write_result
 from pila.evaluate.judges import Judge
 from pila.evaluate.laws import FROZEN
+from pila.evaluate.sampling import is_generator
 from pila.experiment import read_methods
 from pila.generate import quiet
 from pila.plan import Grid, Sampling, check_numbers, check_sizes, check_window, check_writable
@@ -83,7 +83,7 @@ def make_clips(
         prompts: what `make_prompts` wrote.
         output: a folder.
         request: model, sizes, steps, seed, the adapters' options; its prompt is not used.
-        adapters: "name=place" each, the place as `find_adapter` takes it.
+        adapters: "name=place" each, the place as `find_attachments` takes it.
         frozen: also the generator without any adapter.
 
     Raises:
@@ -96,13 +96,9 @@ def make_clips(
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(f"{request.model} is an image-to-video model; name a text-to-video one")
-    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    own = own_settings(folder)
     sampling = Sampling.of(request, own)
-    denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
-    grid = Grid.of(
-        read_json(folder / "vae" / "config.json"), read_json(folder / denoiser / "config.json")
-    )
-    check_sizes(sampling, grid)
+    check_sizes(sampling, Grid.of_folder(folder))
     shared = Shared(
         height=sampling.height,
         width=sampling.width,
@@ -116,9 +112,11 @@ def make_clips(
     )
     methods = [Method(name=FROZEN, model=request.model)] if frozen else []
     for found in read_methods(adapters, folder):
-        place = find_adapter(found.adapter)
-        assert place is not None, "read_methods refuses `none`"
-        check_fit(check_model_folder(place), check_model_folder(folder / denoiser))
+        if is_generator(found.adapter):
+            raise InputError(
+                f"{found.adapter} is a generator of its own; evaluate it as --model, into another "
+                "--output, and compare the results"
+            )
         methods.append(
             Method(
                 name=found.name,

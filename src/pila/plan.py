@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.backbones.embedded import find_attachments, find_model
-from pila.backbones.repository import check_wan_repository, read_json
+from pila.backbones.repository import check_wan_repository, own_settings, read_json
 from pila.errors import InputError
 from pila.labels.parser import check_prompt, parse_categories
 from pila.physics.layout import Category
@@ -140,7 +140,7 @@ def prepare(request: GenerateRequest) -> Plan:
             f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
             "use pila.PilaWanImageToVideoPipeline, or a text-to-video model"
         )
-    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    own = own_settings(folder)
     sampling = Sampling.of(request, own)
     check_sizes(sampling, Grid.of_folder(folder))
     return Plan(

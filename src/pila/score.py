@@ -130,7 +130,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     import torch
 
     from pila.backbones.embedded import find_adapter, find_device, find_model
-    from pila.backbones.repository import read_json
+    from pila.backbones.repository import own_settings
     from pila.data.records import ClipError, View
     from pila.evaluate.plausibility import load_scorer
     from pila.evaluate.score_worth import read_calibration
@@ -140,7 +140,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
 
     quiet()
     folder = find_model(request.model)
-    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    own = own_settings(folder)
     sizes = {k: own.get(k, WAN_SAMPLING[k]) for k in ("height", "width", "num_frames", "fps")}
     view = View(**sizes)
     place = find_adapter(request.adapter)

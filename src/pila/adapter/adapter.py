@@ -1,7 +1,8 @@
 """The physics adapter: a frozen generator's prediction -> a correction to it (Eqs. 1-10)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -14,11 +15,11 @@ from pila.adapter.blocks import CONVS
 from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.decoder import Decoder
 from pila.adapter.encoder import Encoder
-from pila.adapter.experts import REACH, Experts, Refinement, Updates
+from pila.adapter.experts import REACH, Experts, Updates
 from pila.adapter.fields import FieldEstimate, make_fields
 from pila.adapter.gate import Gain, make_gate
 from pila.adapter.router import Route, Router, check_top_k
-from pila.adapter.tiling import Tiling
+from pila.adapter.tiling import Reach, Tiling
 from pila.errors import InputError
 from pila.physics.bank import Category, Slot
 from pila.types import BankTensor, Latent, Vector
@@ -201,26 +202,37 @@ class PilaAdapter(LatentAdapter):
         top_k = self.config["top_k"] if top_k is None else top_k
 
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())  # Eq. 1
-        feature = self._encode(x0_hat, sigma)  # Eq. 2
+        feature = self._by_tiles(
+            lambda x: self.encoder(x, sigma), x0_hat, reach=self.encoder.reach
+        )  # Eq. 2
         estimate = self.fields(feature, active=active)  # Eq. 3, AFE
         c = self.condition(text, sigma)
         route = self.router(c, labels, top_k=top_k)  # Eq. 4, LPMER
         details = return_details or check_finite
-        refinement = self._refine(estimate.bank, feature, c, route, return_updates=details)  # 5, 8
-        dv = self._decode(refinement.bank, c, v, feature)  # Eq. 9
+
+        def refine(bank: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+            found = self.experts(bank, feature, c, route, return_updates=details)
+            return found.bank, found.updates
+
+        refined, updates = self._by_tiles(refine, estimate.bank, feature, reach=REACH)  # Eqs. 5, 8
+        dv = self._by_tiles(
+            lambda bank, v, feature: self.decoder(bank, c, v, feature),
+            *(refined, v, feature),
+            reach=self.decoder.reach,
+        )  # Eq. 9
         gate = self.sigma_gate(sigma)
         correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))  # Eq. 10
         if not details:
             return correction
-        assert refinement.updates is not None
+        assert updates is not None
         output = AdapterOutput(
             correction=correction,
             gate=gate,
             feature=feature,
             estimate=estimate,
             condition=c,
-            refined=refinement.bank,
-            updates=refinement.updates,
+            refined=refined,
+            updates=updates,
             route=route,
         )
         if check_finite:
@@ -244,31 +256,8 @@ class PilaAdapter(LatentAdapter):
         """Compute clips whole again."""
         self.tiling = None
 
-    def _encode(self, x0_hat: Latent, sigma: Tensor) -> Tensor:
+    def _by_tiles(self, local: Callable[..., Any], *grids: Tensor, reach: Reach) -> Any:
+        """`local` of the grids, whole or as `tiling` says; see `Tiling.map`."""
         if self.tiling is None:
-            return self.encoder(x0_hat, sigma)
-        return self.tiling.map(lambda x: self.encoder(x, sigma), x0_hat, reach=self.encoder.reach)
-
-    def _refine(
-        self, bank: BankTensor, feature: Tensor, c: Condition, route: Route, *, return_updates: bool
-    ) -> Refinement:
-        def refine(bank: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
-            found = self.experts(bank, feature, c, route, return_updates=return_updates)
-            return found.bank, found.updates
-
-        if self.tiling is None:
-            refined, updates = refine(bank, feature)
-        else:
-            refined, updates = self.tiling.map(refine, bank, feature, reach=REACH)
-        return Refinement(bank=refined, updates=updates)
-
-    def _decode(self, bank: BankTensor, c: Condition, v: Latent, feature: Tensor) -> Latent:
-        if self.tiling is None:
-            return self.decoder(bank, c, v, feature)
-        return self.tiling.map(
-            lambda bank, v, feature: self.decoder(bank, c, v, feature),
-            bank,
-            v,
-            feature,
-            reach=self.decoder.reach,
-        )
+            return local(*grids)
+        return self.tiling.map(local, *grids, reach=reach)

@@ -34,7 +34,7 @@ EMBEDDED_ADAPTER = _ASSETS / "adapter"
 
 Offload = Literal["none", "model", "sequential", "group"]
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "sequential", "group")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load_pipeline(
@@ -211,7 +211,7 @@ def _find(
     path = Path(name).expanduser()
     if path.exists():
         return path
-    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+    if isinstance(name, str) and HUB_ID.fullmatch(name):
         return _download(name, what=what, revision=revision, parts=parts)
     raise InputError(
         f"there is no {what} {name}; pass 'embedded', an existing folder, or a hub id such as "

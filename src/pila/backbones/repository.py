@@ -122,6 +122,16 @@ def check_safetensors(path: Path) -> None:
         ) from error
 
 
+def own_settings(folder: Path) -> dict[str, Any]:
+    """What a model says of itself in `pila.json` (sizes, steps, scenes); nothing where it has none.
+
+    Raises:
+        InputError: the file is not readable or not a JSON object.
+    """
+    path = folder / "pila.json"
+    return read_json(path) if path.is_file() else {}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -219,7 +219,7 @@ def _data_replica(command: DataReplica) -> None:
 
 def _data_cache(command: DataCache) -> None:
     from pila.backbones.embedded import find_model
-    from pila.backbones.repository import read_json
+    from pila.backbones.repository import own_settings
     from pila.data.encoders import ModelFacts
     from pila.data.records import View
     from pila.data.shards import estimate, write_shards
@@ -228,7 +228,7 @@ def _data_cache(command: DataCache) -> None:
 
     folder = find_model(command.model)
     facts = ModelFacts.of(folder)
-    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    own = own_settings(folder)
     sizes = {name: WAN_SAMPLING[name] for name in ("height", "width", "num_frames", "fps")}
     sizes |= {name: own[name] for name in sizes if name in own}
     asked = {name: getattr(command, name) for name in sizes}

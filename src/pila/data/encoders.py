@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pila.backbones.repository import check_wan_repository, read_json
+from pila.backbones.repository import check_wan_repository, own_settings, read_json
 from pila.data.latents import normalise
 from pila.data.records import ClipError, View
 from pila.errors import InputError
@@ -48,7 +48,7 @@ class ModelFacts:
         check_wan_repository(folder)
         vae = read_json(folder / "vae" / "config.json")
         text = read_json(folder / "text_encoder" / "config.json")
-        own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+        own = own_settings(folder)
         try:
             return cls(
                 folder=folder,

@@ -12,7 +12,7 @@ import numpy as np
 
 from pila.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.diagnose.experts import SHOWN, seen_maps
-from pila.diagnose.maps import Sheet, picks
+from pila.diagnose.maps import Beside, beside_truth
 from pila.diagnose.run_folder import Run
 from pila.diagnose.setting import Look, Setting, prepared
 from pila.diagnose.style import AMOUNT, FIRST, GRID, INK, SECOND, THIRD, grid, words
@@ -27,8 +27,6 @@ ROWS = 1
 """Version of what a row of sampled corrections holds."""
 CLIPS = 4
 """Scenes that are sampled and drawn, unless some are named."""
-COLUMNS = 9
-"""Latent frames that are drawn of a clip, at most."""
 
 
 def diagnose(run: Run, look: Look) -> Diagnosis:
@@ -277,25 +275,24 @@ def _draw_steps(steps: Mapping[str, Any]) -> Any:
 
 
 def _draw_where(setting: Setting, shown: Sequence[Mapping[str, Any]]) -> Any:
-    columns = min(COLUMNS, max(len(one["map"]) for one in shown))
-    sheet = Sheet(
-        3 * len(shown),
-        columns,
-        heads=range(0, 3 * len(shown), 3),
+    return beside_truth(
+        [
+            Beside(
+                frames=setting.first_clip(one["scene"]).frames,
+                truth=one["truth"],
+                seen=one["map"],
+                low=0,
+                names=(
+                    words(one["scene"]),
+                    "truly active,\nany category",
+                    f"correction,\n0 to {one['map'].max():.2g}",
+                ),
+                said=f"area {one['area']:.2f}\nchance {one['area_chance']:.2f}\nn = {one['clips']}"
+                if one["clips"]
+                else "",
+            )
+            for one in shown
+        ],
         title=f"RMS of the correction over channels at σ = {LEVELS[SHOWN]:.2f}; t in latent "
         "frames; area under the ROC curve, mean over n clips of the scene",
     )
-    for row, one in zip(range(0, 3 * len(shown), 3), shown, strict=True):
-        size = one["map"]
-        times = picks(len(size), columns)
-        sheet.times(row, times)
-        sheet.frames(row, setting.first_clip(one["scene"]).frames, times)
-        sheet.maps(row + 1, one["truth"], times, cmap=AMOUNT, low=0, high=1)
-        sheet.maps(row + 2, size, times, cmap=AMOUNT, low=0, high=float(size.max()))
-        sheet.before(row, words(one["scene"]))
-        sheet.before(row + 1, "truly active,\nany category")
-        sheet.before(row + 2, f"correction,\n0 to {size.max():.2g}")
-        if one["clips"]:
-            said = f"area {one['area']:.2f}\nchance {one['area_chance']:.2f}\nn = {one['clips']}"
-            sheet.behind(row + 2, said, columns=len(times))
-    return sheet.figure

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pila.diagnose.diagnosis import Diagnosis, Picture, Table
-from pila.diagnose.maps import Sheet, picks
+from pila.diagnose.maps import Beside, beside_truth
 from pila.diagnose.run_folder import Run
 from pila.diagnose.setting import Look, Setting, prepared
-from pila.diagnose.style import AMOUNT, FIRST, INK, SECOND, grid, words
+from pila.diagnose.style import FIRST, INK, SECOND, grid, words
 from pila.evaluate.clip_jobs import ClipJob, gathered
 from pila.evaluate.experiments.map_table import summary
 from pila.evaluate.expert_maps import LEVELS, acted, iou_of_map, overlaps, roc_of_map
@@ -22,8 +22,6 @@ SHOWN = LEVELS[1]
 """Noise level of the maps, as an index of the pairs'; the middle one of those that are measured."""
 ROWS = 1
 """Version of what a row of `seen_maps` holds."""
-COLUMNS = 9
-"""Latent frames that are drawn of a clip, at most."""
 ON_A_PAGE = 4
 """Categories of one figure."""
 
@@ -200,30 +198,26 @@ def _table(numbers: Mapping[str, Any]) -> Table:
 
 
 def _draw_maps(setting: Setting, shown: Sequence[Mapping[str, Any]]) -> Any:
-    columns = min(COLUMNS, max(len(one["truth"]) for one in shown))
-    sheet = Sheet(
-        3 * len(shown),
-        columns,
-        heads=range(0, 3 * len(shown), 3),
+    return beside_truth(
+        [
+            Beside(
+                frames=setting.first_clip(one["scene"]).frames,
+                truth=one["truth"],
+                seen=one["action"],
+                # Of the map's own range: what an expert does everywhere alike follows nothing.
+                low=float(one["action"].min()),
+                names=(
+                    f"{words(one['category'])}\n({words(one['scene'])})",
+                    "truly active",
+                    f"expert acts\n(weight {one['weight']:.2f})",
+                ),
+                said=_overlap(one),
+            )
+            for one in shown
+        ],
         title=f"t in latent frames, σ = {EVERY[SHOWN]:.2f}; true activity from 0 to 1, the "
         "expert's colours over its own range",
     )
-    for row, one in zip(range(0, 3 * len(shown), 3), shown, strict=True):
-        truth, action = one["truth"], one["action"]
-        times = picks(len(truth), columns)
-        clip = setting.first_clip(one["scene"])
-        sheet.times(row, times)
-        sheet.frames(row, clip.frames, times)
-        sheet.maps(row + 1, truth, times, cmap=AMOUNT, low=0, high=1)
-        # Of the map's own range: what an expert does everywhere alike follows nothing.
-        low, high = float(action.min()), float(action.max())
-        sheet.maps(row + 2, action, times, cmap=AMOUNT, low=low, high=high)
-        sheet.before(row, f"{words(one['category'])}\n({words(one['scene'])})")
-        sheet.before(row + 1, "truly active")
-        sheet.before(row + 2, f"expert acts\n(weight {one['weight']:.2f})")
-        said = _overlap(one)
-        sheet.behind(row + 2, said, columns=len(times))
-    return sheet.figure
 
 
 def _draw_overlap(categories: Mapping[str, Any]) -> Any:

@@ -1,16 +1,19 @@
 """Maps over time beside the frames that they are of, for the figures that show clips."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pila.diagnose.style import GRID, NOWHERE, PAGE, QUIET, new_figure
+from pila.diagnose.style import AMOUNT, GRID, NOWHERE, PAGE, QUIET, new_figure
 
 LEFT, RIGHT, TOP = 1.05, 0.62, 0.24
 """Inches beside and above the maps, for words."""
 SPACE, HEAD, HALVES = 0.05, 0.13, 0.15
 """Inches between maps, above a row with times, between the halves of a sheet."""
+COLUMNS = 9
+"""Latent frames that `beside_truth` draws of a clip, at most."""
 
 
 def picks(count: int, columns: int) -> list[int]:
@@ -136,3 +139,43 @@ class Sheet:
         colour: str = "black",
     ) -> None:
         self._axes.text(x, y, text, ha=side, va="center", fontsize=size, color=colour)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A clip, what is truly active in it, and a map to be seen beside that.
+
+    Attributes:
+        frames: of the clip.
+        truth: [t, h, w], 0 to 1.
+        seen: [t, h, w].
+        low: where the colours of `seen` begin.
+        names: of the clip, the truth and the map.
+        said: behind the map; empty for nothing.
+    """
+
+    frames: np.ndarray
+    truth: np.ndarray
+    seen: np.ndarray
+    low: float
+    names: tuple[str, str, str]
+    said: str
+
+
+def beside_truth(clips: Sequence[Beside], *, title: str) -> Any:
+    """A figure with three rows for each clip: frames, true activity, the map; times above each."""
+    rows = range(0, 3 * len(clips), 3)
+    columns = min(COLUMNS, max(len(clip.truth) for clip in clips))
+    sheet = Sheet(3 * len(clips), columns, heads=rows, title=title)
+    for row, clip in zip(rows, clips, strict=True):
+        times = picks(len(clip.truth), columns)
+        sheet.times(row, times)
+        sheet.frames(row, clip.frames, times)
+        sheet.maps(row + 1, clip.truth, times, cmap=AMOUNT, low=0, high=1)
+        high = float(clip.seen.max())
+        sheet.maps(row + 2, clip.seen, times, cmap=AMOUNT, low=clip.low, high=high)
+        for below, name in enumerate(clip.names):
+            sheet.before(row + below, name)
+        if clip.said:
+            sheet.behind(row + 2, clip.said, columns=len(times))
+    return sheet.figure

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pila.backbones.attachments import check_attachments, look_at
-from pila.backbones.embedded import find_device, find_model
-from pila.backbones.repository import check_model_folder, check_wan_repository
+from pila.backbones.embedded import denoiser_configs, find_device, find_model
+from pila.backbones.repository import check_wan_repository
 from pila.diagnose.run_folder import Run
 from pila.errors import InputError
 from pila.evaluate.clip_jobs import ClipJob
@@ -122,11 +122,10 @@ def prepared(run: Run, look: Look, *classes: str, what: str) -> Setting:
     adapter = run.require(*classes, what=what)
     name = look.model or run.model
     folder = find_model(name)
-    check_wan_repository(folder)
+    index = check_wan_repository(folder)
     own_world(folder, name)
     find_device(look.device)
-    parts = [p for p in ("transformer", "transformer_2") if (folder / p / "config.json").is_file()]
-    check_attachments([look_at(adapter)], {p: check_model_folder(folder / p) for p in parts})
+    check_attachments([look_at(adapter)], denoiser_configs(folder, index))
     # As many prompts as scenes: only true clips are looked at, by their own seeds.
     protocol = Protocol(
         model=name, prompts=len(SCENES), scenes_only=look.scenes, device=look.device

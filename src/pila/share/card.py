@@ -1,7 +1,6 @@
 """The model card of an adapter, filled from its files alone; what they do not say is left open."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +8,12 @@ from string import Template
 from typing import Any
 
 from pila.backbones.attachments import Attachment
+from pila.backbones.embedded import HUB_ID
 from pila.errors import InputError
 from pila.evaluate.experiments.report import NOT_WAN, table
 from pila.provenance import weights_hash
 
 TEMPLATE = Path(__file__).with_name("card.md")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 KINDS = {
     "PilaAdapter": "A PILA adapter",
     "PlainAdapter": "A plain adapter (the control without physics)",

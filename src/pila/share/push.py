@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pila.backbones.attachments import Attachment, look_at
-from pila.backbones.embedded import EMBEDDED_ADAPTER, find_adapter
+from pila.backbones.embedded import EMBEDDED_ADAPTER, HUB_ID, find_adapter
 from pila.errors import InputError
 from pila.plan import check_writable
-from pila.share.card import HUB_ID, Training, read_results, write_card
+from pila.share.card import Training, read_results, write_card
 from pila.video import written_whole
 
 CARD = Path("model_card.md")

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.backbones.embedded import find_model
-from pila.backbones.repository import read_json
+from pila.backbones.repository import own_settings, read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
@@ -62,7 +62,7 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
         return None
     folder = _local(config.model)
     text_dim = int(read_json(folder / "text_encoder" / "config.json")["d_model"])
-    tokens = int(_own(folder).get("max_sequence_length", 512))
+    tokens = int(own_settings(folder).get("max_sequence_length", 512))
     latents = _latents(config)
     batch = config.optim.batch // processes
     micro = min(config.optim.micro_batch or batch, batch)
@@ -146,11 +146,6 @@ def _local(model: str) -> Path:
             f"(hf download {model}) and name the folder with --model"
         )
     return find_model(model)
-
-
-def _own(folder: Path) -> dict[str, Any]:
-    path = folder / "pila.json"
-    return read_json(path) if path.is_file() else {}
 
 
 def _matrix_speed(half: bool) -> float:

@@ -56,6 +56,16 @@ def asked(values: Mapping[str, Any]) -> Asked:
         raise InputError(f"{name} is {given}: {wrong['msg']}") from None
 
 
+def check_length(what: str, text: str) -> None:
+    """Refuse a text that is longer than the page takes.
+
+    Raises:
+        InputError: says how long it is and may be.
+    """
+    if len(text) > PROMPT_LIMIT:
+        raise InputError(f"the {what} has {len(text):,} characters; use at most {PROMPT_LIMIT:,}")
+
+
 def to_request(
     ask: Asked,
     offered: Mapping[str, Offered],
@@ -84,10 +94,7 @@ def to_request(
             f"{', '.join(model.adapters)}"
         )
     for what, text in (("prompt", ask.prompt), ("negative_prompt", ask.negative_prompt or "")):
-        if len(text) > PROMPT_LIMIT:
-            raise InputError(
-                f"the {what} has {len(text):,} characters; use at most {PROMPT_LIMIT:,}"
-            )
+        check_length(what, text)
     limits = model.limits
     for what, value, most in (
         ("steps", ask.steps, limits.steps),

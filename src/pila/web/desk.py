@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from pila.errors import InputError
 from pila.labels.parser import check_prompt, make_parser
 from pila.request import GenerateRequest, ParserName
-from pila.web.asked import PROMPT_LIMIT, Asked, asked, to_request
+from pila.web.asked import Asked, asked, check_length, to_request
 from pila.web.offer import Offered
 from pila.web.results import CLIP
 from pila.web.studio import Job, Progress, Studio
@@ -65,10 +64,7 @@ class Desk:
             InputError: no text, or too much of it.
         """
         text = check_prompt(asked({"prompt": prompt}).prompt)
-        if len(text) > PROMPT_LIMIT:
-            raise InputError(
-                f"the prompt has {len(text):,} characters; use at most {PROMPT_LIMIT:,}"
-            )
+        check_length("prompt", text)
         return make_parser(self.parser)(text).to_dict()
 
     async def follow(self, job: Job) -> AsyncIterator[Progress]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pila.backbones.attachments import check_attachments
 from pila.backbones.embedded import denoiser_configs, find_attachments, find_model
-from pila.backbones.repository import check_wan_repository, read_json
+from pila.backbones.repository import check_wan_repository, own_settings
 from pila.errors import InputError
 from pila.plan import MAX_STEPS, Grid, Sampling
 from pila.request import GenerateRequest
@@ -87,7 +87,7 @@ def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Offered:
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(f"{place} is an image-to-video model; the page takes text-to-video ones")
-    own = read_json(folder / "pila.json") if (folder / "pila.json").is_file() else {}
+    own = own_settings(folder)
     sampling = Sampling.of(GenerateRequest(model=place), own)
     limits = replace(
         limits,

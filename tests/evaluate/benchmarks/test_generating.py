@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import WanTransformer3DModel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from pila.evaluate.benchmarks.prompt_list import (
     write_prompts,
 )
 from pila.evaluation import make_clips
+from pila.prophy import ProPhyBranch
 from pila.request import GenerateRequest
 from pila.video import read_video, write_video
 
@@ -91,6 +94,42 @@ def test_methods_share_noise_and_a_second_run_makes_nothing(
     made = make_clips("vbench2", prompts, out, request(wan_folder), adapters=adapters)
     assert [(m.made, m.kept) for m in made] == [(1, 3), (1, 3), (0, 4)]
     assert hashes(out) == first
+
+
+def test_a_branch_alone_and_beside_an_adapter_are_methods_too(
+    tmp_path, prompts, wan_folder, adapter_folder
+):
+    transformer = WanTransformer3DModel.from_pretrained(wan_folder / "transformer")
+    branch: Any = ProPhyBranch.beside(
+        transformer, num_semantic=2, num_refinement=2, expert_rank=2, router_width=8
+    )
+    torch.nn.init.normal_(branch.outs[0].weight, std=0.5)
+    branch.save_pretrained(tmp_path / "branch")
+    out = tmp_path / "clips"
+    both = f"both={adapter_folder}+{tmp_path / 'branch'}"
+    adapters = [f"pila={adapter_folder}", f"prophy={tmp_path / 'branch'}", both]
+    make_clips("vbench2", prompts, out, request(wan_folder), adapters=adapters)
+    by_method: dict[str, list[str]] = {}
+    for name, digest in hashes(out).items():
+        by_method.setdefault(name.partition("/")[0], []).append(digest)
+    for clip in zip(*by_method.values(), strict=True):
+        assert len(set(clip)) == 4, "every method makes its own clip"
+    sampled: dict[str, Any] = {m: read_sampling(out / m) for m in by_method}
+    weights = {m: found["weights"].get("adapter") for m, found in sampled.items()}
+    assert weights["frozen"] is None
+    assert weights["both"] == [weights["pila"], weights["prophy"]]
+
+
+def test_a_generator_is_not_taken_for_an_adapter(tmp_path, prompts, wan_folder):
+    with pytest.raises(InputError, match="a generator of its own"):
+        make_clips(
+            "vbench2",
+            prompts,
+            tmp_path / "clips",
+            request(wan_folder),
+            adapters=[f"tuned={wan_folder}"],
+        )
+    assert not (tmp_path / "clips").exists()
 
 
 def test_a_clip_is_what_the_pipeline_gives_for_its_seed(tmp_path, prompts, wan_folder):

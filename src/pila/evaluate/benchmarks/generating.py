@@ -21,6 +21,7 @@ from pila.errors import InputError
 from pila.evaluate.benchmarks.prompt_list import Item, PromptList, damage
 from pila.evaluate.benchmarks.reading import read_entries
 from pila.evaluate.benchmarks.records import digest_of, versions, write_json
+from pila.evaluate.sampling import weights_of
 from pila.labels.parser import make_parser
 from pila.progress import progress_bar
 from pila.provenance import weights_hash
@@ -187,7 +188,7 @@ def _follow(folder: Path, asked: dict[str, Any]) -> None:
     _refuse_other(folder, asked)
     # All weights are hashed by the first process, as that takes minutes; an adapter's are few.
     kept = read_entries(folder / FILE, dict)["weights"].get("adapter")
-    if kept != _adapter_hash(asked["method"]["adapter"]):
+    if kept != weights_of(asked["method"]["adapter"]):
         raise InputError(f"{folder} holds clips of another adapter; give another --output")
 
 
@@ -214,21 +215,14 @@ def _refuse_other(folder: Path, asked: dict[str, Any]) -> None:
         )
 
 
-def _weights(method: Method) -> dict[str, str]:
+def _weights(method: Method) -> dict[str, Any]:
     from pila.backbones.embedded import find_model
 
     model = find_model(method.model)
     parts = ("vae", "text_encoder", "transformer", "transformer_2")
     hashes = {part: weights_hash(model / part) for part in parts if (model / part).is_dir()}
-    adapter = _adapter_hash(method.adapter)
+    adapter = weights_of(method.adapter)
     return hashes if adapter is None else {**hashes, "adapter": adapter}
-
-
-def _adapter_hash(name: str | None) -> str | None:
-    from pila.backbones.embedded import find_adapter
-
-    folder = find_adapter(name)
-    return None if folder is None else weights_hash(folder)
 
 
 def _there(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """What `pila experiment` runs, checked in full before anything is generated."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from pila.evaluate.experiments import EXPERIMENTS
 from pila.evaluate.experiments.definition import Measure
 from pila.evaluate.experiments.runs import Runs, chosen_arms
 from pila.evaluate.experiments.setting import Setting
-from pila.evaluate.sampling import own_world
+from pila.evaluate.sampling import DEVELOPMENT_SEED, HELD_OUT_SEED, own_world
 from pila.plan import check_sampling, check_writable
 from pila.provenance import weights_hash
 from pila.world.registry import SCENES
@@ -34,6 +34,8 @@ _RUNNERS: dict[Measure, str] = {
     "bank": "bank_table",
 }
 """The module in `pila.evaluate.experiments` that makes each kind of table."""
+_GENERATED: tuple[Measure, ...] = ("laws", "phyworld", "physics-iq")
+"""Measures of clips that are generated for prompts."""
 Table = tuple[dict[str, Any], str]
 """Results as `results.json` has them, and the page that people read."""
 
@@ -191,14 +193,15 @@ def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table
 
     Args:
         name: in `pila.evaluate.experiments.EXPERIMENTS`.
-        output: folder for results; `experiments/NAME` by default.
+        output: folder for results; `experiments/NAME` by default, `NAME-development` there for
+            a table on development prompts.
         options: see `prepared`.
 
     Raises:
         InputError: a value that cannot be used, or a training that is missing; nothing is made
             then.
     """
-    setting = prepared(name, output=output or Path("experiments") / name, **options)
+    setting = prepared(name, output=output or _place(Path("experiments"), name, options), **options)
     return _run(setting)
 
 
@@ -213,8 +216,15 @@ def run_every_table(*, output: Path | None = None, **options: Any) -> dict[str, 
     if options.get("only"):
         raise InputError(f"only is {options['only']}; rows are chosen of one experiment at a time")
     base = output or Path("experiments")
-    settings = [prepared(name, output=base / name, **options) for name in EXPERIMENTS]
+    settings = [
+        prepared(name, output=_place(base, name, options), **options) for name in EXPERIMENTS
+    ]
     return {setting.experiment.name: _run(setting) for setting in settings}
+
+
+def _place(base: Path, name: str, options: Mapping[str, Any]) -> Path:
+    """Folder of a table; one on development prompts never stands where a reported one would."""
+    return base / (f"{name}-development" if options.get("development") else name)
 
 
 def prepared(
@@ -230,6 +240,7 @@ def prepared(
     noise_seeds: int | None = None,
     clips: int | None = None,
     scenes: Sequence[str] = (),
+    development: bool = False,
     steps: int | None = None,
     guidance_scale: float | None = None,
     device: str = "cpu",
@@ -249,6 +260,7 @@ def prepared(
         noise_seeds: clips of each prompt.
         clips: true clips of each scene that probes look at.
         scenes: only these of the model's; none named stands for all.
+        development: generate for the prompts that settings are chosen on.
         steps: denoising steps; None takes the model's own.
         guidance_scale: None takes the model's own.
         device: where generators run.
@@ -263,6 +275,12 @@ def prepared(
     for option, value in (("processes", processes), ("clips", clips)):
         if value is not None and value < 1:
             raise InputError(f"{option} is {value}; use at least 1")
+    elsewhere = [m for m in experiment.measures if m not in _GENERATED]
+    if development and elsewhere:
+        raise InputError(
+            f"development prompts are generated from, and {name} also measures "
+            f"{', '.join(elsewhere)} on true clips of its own; leave development out"
+        )
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise InputError(f"seeds is {tuple(seeds)}; name training seeds of 0 or more, each once")
     check_sampling(steps=steps, guidance_scale=guidance_scale)
@@ -296,6 +314,7 @@ def prepared(
         noise_seeds=noise_seeds or experiment.noise_seeds,
         steps=steps,
         guidance_scale=guidance_scale,
+        first_seed=DEVELOPMENT_SEED if development else HELD_OUT_SEED,
         given_frames=experiment.given_frames,
         scenes_only=tuple(scenes),
         device=place,

@@ -133,6 +133,9 @@ class ExperimentTable:
     """True clips of each scene that probes look at; the experiment's own number by default."""
     scenes: tuple[str, ...] = ()
     """Only these scenes of the model's."""
+    development: bool = False
+    """Prompts for choosing settings on, not those that figures are reported on; into
+    experiments/NAME-development."""
     steps: int | None = None
     """Denoising steps; the model's own by default."""
     guidance_scale: float | None = None

@@ -99,6 +99,24 @@ def test_a_curve_is_drawn_where_rows_are_points(small):
     assert (small["output"] / "curve.png").stat().st_size > 1000
 
 
+def test_development_prompts_are_others_and_land_elsewhere(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {k: v for k, v in small.items() if k != "output"}
+    rows = {"only": ("frozen", "x2"), "seeds": SEEDS[:1]}
+    chosen, text = run_table("adapter-scale", development=True, **{**options, **rows})
+    held_out, _ = run_table("adapter-scale", **{**options, **rows})
+    assert "6 development prompts" in text
+    assert written(tmp_path / "experiments" / "adapter-scale")["rows"] != chosen["rows"]
+    seeds = [
+        {json.loads(line)["seed"] for line in place.read_text().splitlines()}
+        for place in sorted((tmp_path / "experiments").glob("*/clips.jsonl"))
+    ]
+    assert len(seeds) == 2
+    assert not seeds[0] & seeds[1]
+    assert chosen["protocol"]["split"] == "development"
+    assert held_out["protocol"]["split"] == "held-out"
+
+
 def test_transfer_takes_the_larger_generator(small):
     options = {k: v for k, v in small.items() if k != "model"}
     results, _ = run_table("transfer", **options)

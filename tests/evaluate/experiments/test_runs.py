@@ -120,6 +120,7 @@ def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
         ({"scenes": ("mirror",)}, "was not trained on mirror"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"only": ("nobody",)}, "only has nobody"),
+        ({"name": "gate", "development": True}, "gate also measures probe"),
     ],
     ids=str,
 )

@@ -12,6 +12,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         comparisons.CALIBRATION,
         choices.STEP_WINDOW,
         choices.TOP_K,
+        choices.ADAPTER_SCALE,
         choices.REFERENCE,
         choices.GATE,
         choices.LAMBDA,

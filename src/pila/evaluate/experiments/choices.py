@@ -34,6 +34,21 @@ TOP_K = Experiment(
     axis="routed experts K",
 )
 
+ADAPTER_SCALE = Experiment(
+    name="adapter-scale",
+    question="How strongly should the correction be applied?",
+    paper="",
+    arms=(
+        FROZEN,
+        *(
+            Arm(name=f"x{scale:g}", recipes=_OWN, adapter_scale=scale, x=scale)
+            for scale in (0.5, 1.0, 2.0, 4.0, 8.0)
+        ),
+    ),
+    against=("x1",),
+    axis="factor on the correction",
+)
+
 REFERENCE = Experiment(
     name="reference",
     question="Should the adapter read the guided velocity, or the conditional pass's as trained?",

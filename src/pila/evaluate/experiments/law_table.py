@@ -74,8 +74,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = report.heading(results, results["experiment"])
     p, rows = results["protocol"], results["rows"]
     lines += [
-        f"{rows[0]['prompts']} held-out prompts, {p['noise_seeds']} clips of each, the same noise "
-        "for every row. Gap closed: 1 is true clips through the VAE, 0 the frozen "
+        f"{rows[0]['prompts']} {p['split']} prompts, {p['noise_seeds']} clips of each, the same "
+        "noise for every row. Gap closed: 1 is true clips through the VAE, 0 the frozen "
         "generator. Motion, sharpness and grain are ratios to true clips; quality and adherence "
         "go to 1; Frechet is over latents, 0 for true clips; cost is operations of a step over "
         "the frozen guided step's.",

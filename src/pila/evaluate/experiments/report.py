@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.evaluate.experiments.setting import Setting
+from pila.evaluate.sampling import HELD_OUT_SEED
 from pila.provenance import commit
 from pila.video import written_whole
 
@@ -36,6 +37,7 @@ def described(setting: Setting) -> dict[str, Any]:
             "prompts": protocol.prompts,
             "noise_seeds": protocol.noise_seeds,
             "first_seed": protocol.first_seed,
+            "split": "held-out" if protocol.first_seed == HELD_OUT_SEED else "development",
             "given_frames": protocol.given_frames,
             "device": protocol.device,
             "clips": setting.clips,

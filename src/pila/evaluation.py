@@ -25,8 +25,8 @@ from pila.evaluate.judges import Judge
 from pila.evaluate.laws import FROZEN
 from pila.evaluate.sampling import is_generator
 from pila.experiment import read_methods
-from pila.generate import quiet
 from pila.plan import Grid, Sampling, check_numbers, check_sizes, check_window, check_writable
+from pila.progress import only_own_progress
 from pila.request import GenerateRequest
 
 AS_JSON = {
@@ -132,7 +132,7 @@ def make_clips(
     if not methods:
         raise InputError("there are 0 methods; name adapters, or leave the frozen generator in")
     check_writable(output)
-    quiet()
+    only_own_progress()
     return [
         generate(
             listed,

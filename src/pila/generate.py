@@ -15,7 +15,7 @@ from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, make_parser
 from pila.plan import Plan, prepare
-from pila.progress import progress_bar
+from pila.progress import only_own_progress, progress_bar
 from pila.request import GenerateRequest
 from pila.settings import settled, write_settings
 from pila.video import side_by_side, write_video
@@ -157,7 +157,7 @@ def load(request: GenerateRequest) -> Any:
     """
     import torch
 
-    quiet()
+    only_own_progress()
     return load_pipeline(
         request.model,
         request.adapter,
@@ -165,21 +165,6 @@ def load(request: GenerateRequest) -> Any:
         dtype=None if request.dtype == "auto" else getattr(torch, request.dtype),
         offload=request.offload,
     )
-
-
-def quiet() -> None:
-    """One progress bar is enough: silence those of loading, and notes on expected things.
-
-    Not where `--verbose` asks for all of them.
-    """
-    if logger.isEnabledFor(logging.DEBUG):
-        return
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()
 
 
 def _sample(

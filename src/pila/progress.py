@@ -18,3 +18,18 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool = True, **op
 
     wanted = logging.getLogger("pila").isEnabledFor(logging.WARNING)
     return tqdm(items, disable=not (shown and wanted and sys.stderr.isatty()), **options)
+
+
+def only_own_progress() -> None:
+    """Silence the libraries' bars of loading, and their notes on expected things.
+
+    Not where `--verbose` asks for all of them.
+    """
+    if logging.getLogger("pila").isEnabledFor(logging.DEBUG):
+        return
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()

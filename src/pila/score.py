@@ -17,7 +17,7 @@ from tyro.conf import Positional
 
 from pila.errors import InputError
 from pila.physics.layout import Category
-from pila.progress import progress_bar
+from pila.progress import only_own_progress, progress_bar
 from pila.request import ParserName
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
@@ -134,11 +134,10 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     from pila.data.records import ClipError, View
     from pila.evaluate.plausibility import load_scorer
     from pila.evaluate.score_worth import read_calibration
-    from pila.generate import quiet
     from pila.plan import WAN_SAMPLING
     from pila.provenance import weights_hash
 
-    quiet()
+    only_own_progress()
     folder = find_model(request.model)
     own = own_settings(folder)
     sizes = {k: own.get(k, WAN_SAMPLING[k]) for k in ("height", "width", "num_frames", "fps")}

@@ -115,9 +115,9 @@ class Diagnose:
 def _diagnose(command: Any) -> None:
     from pila.diagnose.run import diagnose, report
     from pila.diagnose.setting import Look
-    from pila.generate import quiet
+    from pila.progress import only_own_progress
 
-    quiet()
+    only_own_progress()
     options: dict[str, Any] = {"output": command.output}
     if isinstance(command, _OfClips):
         names = ("model", "clips", "scenes", "show", "device", "processes")

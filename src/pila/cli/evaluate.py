@@ -113,11 +113,11 @@ def _make_judge(command: JudgeStep) -> Any:
         return ServerJudge(ServerConfig.resolve(command.base_url, command.judge_model, **options))
     from pila.errors import InputError
     from pila.evaluate.judges.local import LocalJudge
-    from pila.generate import quiet
+    from pila.progress import only_own_progress
 
     if command.judge_model is None:
         raise InputError("no judge model is named (0 of 1); give --judge-model, a folder or hub id")
-    quiet()
+    only_own_progress()
     return LocalJudge(command.judge_model, device=command.device, way=command.way)
 
 

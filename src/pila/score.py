@@ -23,8 +23,9 @@ from pila.request import ParserName
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 NOTE = (
     "Scores are relative residuals of field proxies in latent units: 0 balances, about 1 does "
-    "not. They compare clips of like content; they measure no physical quantity, and how well "
-    "they tell true from broken motion was measured on a simulated world alone."
+    "not. Change says how steadily the picture changes, whatever it shows. Both compare clips of "
+    "like content; they measure no physical quantity, and how well they tell true from broken "
+    "motion was measured on a simulated world alone."
 )
 
 
@@ -81,6 +82,26 @@ class CategoryReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReport:
+    """How steadily one video changes, whatever it shows.
+
+    Attributes:
+        measures: drift, unevenness and jerkiness (`pila.evaluate.steadiness`), means over windows.
+        score: their weighted sum, the log odds of broken against true clips of the simulated
+            world; None without a calibration of this VAE, as the next three.
+        among_true: share of true clips that score lower, 0 to 1.
+        worth: area under the ROC curve in scenes that the weights had not seen, with its interval.
+        near_chance: whether that area says that the score tells nothing.
+    """
+
+    measures: dict[str, float]
+    score: float | None = None
+    among_true: float | None = None
+    worth: list[float] | None = None
+    near_chance: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoReport:
     """One video.
 
@@ -91,6 +112,7 @@ class VideoReport:
         labels: categories that count; empty for all.
         overall: mean score of those that count, without the ones near chance if others are left.
         categories: all eight.
+        change: how steadily it changes; None of a video that is still, or of short windows.
         times: seconds of each value in `by_frame`.
         by_frame: by category, the score over time.
     """
@@ -101,6 +123,7 @@ class VideoReport:
     labels: list[str]
     overall: float
     categories: dict[str, CategoryReport]
+    change: ChangeReport | None
     times: list[float]
     by_frame: dict[str, list[float]]
 
@@ -111,6 +134,7 @@ class _Seen:
 
     fps: float
     terms: list[dict[str, dict[str, float]]] = field(default_factory=list)
+    changes: list[dict[str, float]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     by_frame: dict[str, list[np.ndarray]] = field(default_factory=dict)
     worst: tuple[float, np.ndarray, np.ndarray] | None = None
@@ -145,8 +169,10 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     place = find_adapter(request.adapter)
     identity = None if place is None else weights_hash(place)
     calibration = read_calibration()
-    if calibration.get("adapter") != identity:
-        calibration = {}
+    known = calibration.get("categories", {}) if calibration.get("adapter") == identity else {}
+    # The steadiness of change is read off the latents, so it is the VAE's and no adapter's.
+    same_vae = bool(calibration) and calibration["vae"] == weights_hash(folder / "vae")
+    steady = calibration["change"] if same_vae else None
     scorer = load_scorer(request.adapter, request.model, device=find_device(request.device))
     reports: list[VideoReport] = []
     failed: dict[str, str] = {}
@@ -163,7 +189,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
             except ClipError as error:
                 failed[str(path)] = str(error)
                 continue
-            reports.append(_report(path, seen, labels, calibration))
+            reports.append(_report(path, seen, labels, known, steady))
             if pages and seen.worst is not None:
                 from pila.diagnose.score_picture import draw
 
@@ -175,7 +201,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
         "note": NOTE,
         "adapter": identity,
         "model": request.model,
-        "calibrated": bool(calibration),
+        "calibrated": bool(known),
         "pictures": {name: str(p) for name, p in drawn.items()},
     }
     if request.html is not None:
@@ -253,10 +279,11 @@ def page(results: dict[str, Any]) -> str:
         if picture:
             data = base64.b64encode(Path(picture).read_bytes()).decode()
             shown = f'<img alt="residuals over time and place" src="data:image/png;base64,{data}">'
+        steady = f"<p>{html.escape(_said(report.change))}</p>" if report.change else ""
         rows.append(
             f"<section><h2>{html.escape(report.file)}</h2><p>overall {report.overall:.3f}, "
             f"{report.seconds:.1f} s, {html.escape(', '.join(report.labels) or 'all categories')}"
-            f"</p><table><tr><th>category</th><th>score</th><th>above true clips</th>"
+            f"</p>{steady}<table><tr><th>category</th><th>score</th><th>above true clips</th>"
             f"<th>worth (AUC, simulated)</th><th>worst at</th></tr>{cells}</table>{shown}</section>"
         )
     failed = "".join(
@@ -305,6 +332,8 @@ def _take(
     """Score one window; of what two windows share, the later one's second half is new."""
     found = scorer.frames(frames, caption=caption, labels=labels)
     seen.terms.append(found.terms)
+    if found.change is not None:
+        seen.changes.append(found.change)
     count = len(next(iter(found.by_frame.values())))
     # Latent frame 0 holds frame 0 alone, latent frame i the frames 4 i - 3 .. 4 i.
     times = [start + 4 * i / seen.fps for i in range(count)]
@@ -319,9 +348,13 @@ def _take(
 
 
 def _report(
-    path: Path, seen: _Seen, labels: Sequence[Category], calibration: dict[str, Any]
+    path: Path,
+    seen: _Seen,
+    labels: Sequence[Category],
+    known: dict[str, Any],
+    steady: dict[str, Any] | None,
 ) -> VideoReport:
-    known = calibration.get("categories", {})
+    """One video's report, from calibrations of the categories and of the steadiness of change."""
     by_frame = {name: np.concatenate(parts) for name, parts in seen.by_frame.items()}
     categories: dict[str, CategoryReport] = {}
     for category in map(str, Category):
@@ -329,15 +362,9 @@ def _report(
         terms = {n: float(np.mean([t[category][n] for t in seen.terms])) for n in names}
         value = float(np.mean(list(terms.values())))
         about = known.get(category)
-        among = None
-        if about:
-            # Between the quantiles that are kept, linearly.
-            among = float(
-                np.interp(value, about["true_quantiles"], (0.05, 0.25, 0.5, 0.75, 0.95), 0.0, 1.0)
-            )
         categories[category] = CategoryReport(
             score=value,
-            among_true=among,
+            among_true=_among(value, about) if about else None,
             worth=about["area"] if about else None,
             near_chance=about["near_chance"] if about else None,
             terms=terms,
@@ -352,17 +379,54 @@ def _report(
         labels=[str(c) for c in labels],
         overall=float(np.mean([categories[name].score for name in telling])),
         categories=categories,
+        change=_change(seen.changes, steady),
         times=[round(t, 4) for t in seen.times],
         by_frame={name: values.tolist() for name, values in by_frame.items()},
     )
 
 
-def _worth(report: CategoryReport) -> str:
+def _change(
+    changes: Sequence[dict[str, float]], about: dict[str, Any] | None
+) -> ChangeReport | None:
+    if not changes:
+        return None
+    measures = {name: float(np.mean([c[name] for c in changes])) for name in changes[0]}
+    if about is None:
+        return ChangeReport(measures=measures)
+    from pila.evaluate.steadiness import Weighing
+
+    value = float(np.mean([Weighing(**about["weighing"])(change) for change in changes]))
+    return ChangeReport(
+        measures=measures,
+        score=value,
+        among_true=_among(value, about),
+        worth=about["area"],
+        near_chance=about["near_chance"],
+    )
+
+
+def _among(value: float, about: dict[str, Any]) -> float:
+    """Share of true clips below a score: between the quantiles that are kept, linearly."""
+    from pila.evaluate.score_worth import QUANTILES
+
+    return float(np.interp(value, about["true_quantiles"], QUANTILES, 0.0, 1.0))
+
+
+def _worth(report: CategoryReport | ChangeReport) -> str:
     if report.worth is None:
         return "not measured"
     value, low, high = report.worth
     chance = ", near chance" if report.near_chance else ""
     return f"{value:.2f} [{low:.2f}, {high:.2f}]{chance}"
+
+
+def _said(change: ChangeReport) -> str:
+    """How steadily a video changes, as a line."""
+    parts = [f"change       {'' if change.score is None else f'{change.score:+.2f}'}"]
+    if change.among_true is not None:
+        parts.append(f"above {100 * change.among_true:3.0f} % of true")
+    parts += [f"{name} {value:.2f}" for name, value in change.measures.items()]
+    return "  ".join([*parts, f"worth {_worth(change)}"])
 
 
 def text(results: dict[str, Any]) -> str:
@@ -377,6 +441,8 @@ def text(results: dict[str, Any]) -> str:
                 f" {mark} {name:<13}{c.score:.3f}{among}  worst at {c.worst:5.2f} s"
                 f"  worth {_worth(c)}"
             )
+        if report.change is not None:
+            lines.append(f" = {_said(report.change)}")
     lines += [f"not scored: {name}: {why}" for name, why in results["failed"].items()]
     lines += [f"picture: {p}" for p in results["pictures"].values()]
     return "\n".join([*lines, results["note"]])

@@ -8,11 +8,20 @@ import pytest
 
 from pila.errors import InputError
 from pila.evaluate.score_worth import pooled_area, read_calibration, run, tabulate
+from pila.evaluate.steadiness import MEASURES
 from pila.physics.layout import Category
 
 
-def rows(values):
-    return [{"seed": i, "scores": dict.fromkeys(Category, float(v))} for i, v in enumerate(values)]
+def rows(values, change=0.0):
+    """Clips whose every score is the value, and every measure of change, too, with an offset."""
+    return [
+        {
+            "seed": i,
+            "scores": dict.fromkeys(Category, float(v)),
+            "change": dict.fromkeys(MEASURES, float(v) + change),
+        }
+        for i, v in enumerate(values)
+    ]
 
 
 def test_an_area_is_taken_within_scenes():
@@ -48,6 +57,39 @@ def test_limits_come_from_the_other_scenes():
     # 0.1: its true clips fail too.
     category = tabulate(found)["categories"]["rigid_body"]
     assert category["transfer"] == pytest.approx((1.0 + 0.5) / 2)
+
+
+def test_change_is_asked_in_scenes_that_the_weights_have_not_seen():
+    rng = np.random.default_rng(0)
+    scenes = ("thrown_ball", "hot_spot", "mirror")
+    found: Any = {}
+    for level, scene in enumerate(scenes):
+        found[scene, None] = rows(rng.random(30), change=0.1 * level)
+        found[scene, "broken"] = rows(rng.random(30), change=0.1 * level + 1)
+    change = tabulate(found)["change"]
+    assert change["area"][0] > 0.95
+    assert not change["near_chance"]
+    assert set(change["scenes"]) == set(scenes)
+    assert set(change["categories"]) == {"rigid_body", "thermal", "optical"}
+    # One scene in which more of it is *less* broken: its area is below chance, as no weight of its
+    # own was asked, and weights of all scenes would have helped it.
+    found["mirror", None], found["mirror", "broken"] = (
+        found["mirror", "broken"],
+        found["mirror", None],
+    )
+    assert tabulate(found)["change"]["scenes"]["mirror"] < 0.05
+
+
+def test_clips_that_do_not_change_are_left_out():
+    found: Any = {
+        (s, v): rows(np.arange(4) + (v is not None))
+        for s in ("thrown_ball", "mirror")
+        for v in (None, "broken")
+    }
+    whole = tabulate(found)["change"]
+    found["mirror", None].append({"seed": 9, "scores": dict.fromkeys(Category, 0), "change": None})
+    assert tabulate(found)["change"] == whole
+    assert tabulate({k: r for k, r in found.items() if k[0] == "mirror"})["change"] is None
 
 
 def test_run_writes_and_keeps(tmp_path, monkeypatch):

@@ -42,7 +42,8 @@ class Generate:
     model: str = "embedded"
     """embedded, a folder with a diffusers Wan repository, or a hub id (owner/name)."""
     adapters: tuple[str, ...] = ()
-    """Adapters, each as name=place."""
+    """What to compare with the frozen generator, each as name=place: adapters, ProPhy branches and
+    LoRA updates, several joined by +."""
     without_frozen: bool = False
     """Leave the generator without an adapter out."""
     seed: int = 0

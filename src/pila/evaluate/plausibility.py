@@ -4,7 +4,8 @@ An adapter reads the video's latents as if they were a clean estimate (sigma = 0
 the experts is held against the relations of each category: the score is the mean relative
 residual, 0 (balanced) to 1 (nothing to balance it), which does not depend on the size of the
 fields. What such a score is worth is measured on the simulated world (`pila experiment score`),
-category by category, and stands beside every number.
+category by category, and stands beside every number. Beside it stands how steadily the latents
+change (`pila.evaluate.steadiness`), which needs no adapter and tells more.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from pila.adapter import PilaAdapter, pool_text
 from pila.data.encoders import Encoders
+from pila.evaluate.steadiness import steadiness
 from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_maps
 from pila.physics.bank import Category, Slot
 from pila.types import AnyField
@@ -33,6 +35,7 @@ class Plausibility:
         by_frame: by category [t], the mean over each latent frame.
         maps: by category [t, h, w] on the latent grid; the mean of a map is its category's score.
         routing: the router's weights by category, under the caption.
+        change: how steadily the latents change; None of a clip that is short or still.
     """
 
     categories: dict[str, float]
@@ -40,6 +43,7 @@ class Plausibility:
     by_frame: dict[str, np.ndarray]
     maps: dict[str, np.ndarray]
     routing: dict[str, float]
+    change: dict[str, float] | None
 
 
 class Scorer:
@@ -95,6 +99,7 @@ class Scorer:
             by_frame={name: field.mean((1, 2)) for name, field in maps.items()},
             maps=maps,
             routing=dict(zip(map(str, Category), out.route.weights[0].tolist(), strict=True)),
+            change=steadiness(latents[0]),
         )
 
 

@@ -3,12 +3,13 @@
 For each category, clips of its scenes are scored true and with a law broken. The scenes are
 halved by turns: limits of what true clips score come from the one half, and the area under the ROC
 curve from the other, held-out half, and the other way round. Scenes differ in how they score, so an
-area is taken within a scene and averaged over scenes.
+area is taken within a scene and averaged over scenes. How steadily clips change
+(`pila.evaluate.steadiness`) is weighed by clips of all scenes but the one that is asked.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pila.errors import InputError
+from pila.evaluate.steadiness import MEASURES, Weighing, weigh
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import RESAMPLES, Estimate
 from pila.physics.layout import Category
@@ -27,7 +29,9 @@ FIRST_SEED = 520_000
 """Of the scored clips; no training and no other figure uses these seeds."""
 CHANCE = 0.6
 """An area whose interval reaches below is near chance, and the report says so."""
-ROWS = 1
+ROWS = 2
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of true clips' scores, kept to say among how many of them a video stands."""
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "score.json"
 """The calibration that ships with the embedded adapter."""
 
@@ -77,11 +81,12 @@ def run(
     ]
     rows = rows_of(jobs, _scores_of, _key, name="score", processes=processes)
     found = dict(zip(kinds, rows, strict=True))
-    from pila.backbones.embedded import find_adapter
+    from pila.backbones.embedded import find_adapter, find_model
 
     folder = find_adapter(adapter)
     results = tabulate(found) | {
         "adapter": None if folder is None else weights_hash(folder),
+        "vae": weights_hash(find_model(model) / "vae"),
         "model": model,
         "clips": clips,
         "first_seed": FIRST_SEED,
@@ -112,14 +117,14 @@ def tabulate(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any]:
         area = pooled_area([true[s] for s in scenes], [broken[s] for s in scenes])
         every = np.concatenate([true[s] for s in scenes])
         categories[category] = {
-            "area": [area.value, area.low, area.high],
+            "area": list(astuple(area)),
             "transfer": _transfer(true, broken),
             "near_chance": area.low < CHANCE,
-            "true_quantiles": np.quantile(every, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist(),
+            "true_quantiles": np.quantile(every, QUANTILES).tolist(),
             "broken_median": float(np.median(np.concatenate(list(broken.values())))),
             "scenes": {s: pooled_area([true[s]], [broken[s]]).value for s in scenes},
         }
-    return {"categories": categories}
+    return {"categories": categories, "change": _change(found)}
 
 
 def pooled_area(
@@ -161,15 +166,104 @@ def markdown(results: dict[str, Any]) -> str:
         lines.append(
             f"| {name.replace('_', ' ')} | {Estimate(*c['area'])} | {transfer} "
             f"| {q[0]:.3f} to {q[-1]:.3f} | {c['broken_median']:.3f} "
-            f"| {'near chance' if c['near_chance'] else 'tells'} |"
+            f"| {_verdict(c)} |"
         )
+    change = results["change"]
+    if change:
+        q, alone = change["true_quantiles"], change["measures"]
+        lines += [
+            "",
+            "How steadily clips change, whatever they show: log odds of broken against true, from "
+            f"{', '.join(f'{n} (alone {v:.3f})' for n, v in alone.items())}. Each scene is asked "
+            "with weights from the other scenes.",
+            "",
+            "| scenes of | area | transfer | true clips, 5 to 95 % | broken, median | verdict |",
+            "|---|---|---|---|---|---|",
+            f"| every category | {Estimate(*change['area'])} | {change['transfer']:.3f} "
+            f"| {q[0]:.2f} to {q[-1]:.2f} | {change['broken_median']:.2f} | {_verdict(change)} |",
+        ]
+        lines += [
+            f"| {name.replace('_', ' ')} | {Estimate(*area)} | | | | |"
+            for name, area in change["categories"].items()
+        ]
     return "\n".join(lines) + "\n"
+
+
+def _verdict(about: dict[str, Any]) -> str:
+    return "near chance" if about["near_chance"] else "tells"
 
 
 @lru_cache
 def read_calibration(path: Path = ASSET) -> dict[str, Any]:
     """A calibration that `run` wrote; empty where there is none."""
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _change(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any] | None:
+    """How well the steadiness of change tells, in scenes that its weights have not seen.
+
+    A clip that is short or still has none and is left out. None for a single scene.
+    """
+    clips = [
+        (scene, violation is not None, row["change"])
+        for (scene, violation), rows in found.items()
+        for row in rows
+        if row["change"] is not None
+    ]
+    scenes = sorted({scene for scene, _, _ in clips})
+    if len(scenes) < 2:
+        return None
+
+    def areas(score: Callable[[str, dict[str, float]], float]) -> _Areas:
+        true, broken = (
+            {
+                scene: np.array([score(s, c) for s, bad, c in clips if s == scene and bad == kind])
+                for scene in scenes
+            }
+            for kind in (False, True)
+        )
+        return _Areas(true=true, broken=broken)
+
+    unseen = {s: _weighed([clip for clip in clips if clip[0] != s]) for s in scenes}
+    told = areas(lambda scene, change: unseen[scene](change))
+    whole = told.among(scenes)
+    return {
+        "weighing": asdict(_weighed(clips)),
+        "area": list(astuple(whole)),
+        "transfer": float(np.mean([told.rights(scene) for scene in scenes])),
+        "near_chance": whole.low < CHANCE,
+        "true_quantiles": np.quantile(np.concatenate([*told.true.values()]), QUANTILES).tolist(),
+        "broken_median": float(np.median(np.concatenate([*told.broken.values()]))),
+        "measures": {
+            name: areas(lambda _, change, name=name: change[name]).among(scenes).value
+            for name in MEASURES
+        },
+        "categories": {
+            category: list(astuple(told.among(some)))
+            for category in Category
+            if (some := [s for s in scenes if category in SCENES[s].categories])
+        },
+        "scenes": {scene: told.among([scene]).value for scene in scenes},
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Areas:
+    """A score of true and of broken clips, by scene; 0 is the limit between them."""
+
+    true: dict[str, np.ndarray]
+    broken: dict[str, np.ndarray]
+
+    def among(self, scenes: Sequence[str]) -> Estimate:
+        return pooled_area([self.true[s] for s in scenes], [self.broken[s] for s in scenes])
+
+    def rights(self, scene: str) -> float:
+        return float(((self.true[scene] <= 0).mean() + (self.broken[scene] > 0).mean()) / 2)
+
+
+def _weighed(clips: Sequence[tuple[str, bool, dict[str, float]]]) -> Weighing:
+    scenes, broken, changes = zip(*clips, strict=True)
+    return weigh(changes, broken, scenes)
 
 
 def _transfer(true: dict[str, np.ndarray], broken: dict[str, np.ndarray]) -> float | None:
@@ -206,7 +300,7 @@ def _scores_of(job: Job) -> Rows:
         clip = simulate(job.scene, seed, job.violation, canvas=Canvas(size=job.size))
         labels = parser(clip.caption).categories
         scored = scorer.frames(clip.frames, caption=clip.caption, labels=labels)
-        rows.append({"seed": seed, "scores": scored.categories})
+        rows.append({"seed": seed, "scores": scored.categories, "change": scored.change})
     return rows
 
 

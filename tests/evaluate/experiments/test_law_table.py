@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 
 import pytest
 from tests.evaluate.conftest import SEEDS, written
 
 from pila.evaluate.clips import CONTROLS, TRUE
 from pila.evaluate.experiments import EXPERIMENTS
+from pila.evaluate.experiments.report import table
 from pila.experiment import run_table
 
 NAMES = (
@@ -122,6 +124,14 @@ def test_transfer_takes_the_larger_generator(small):
     results, _ = run_table("transfer", **options)
     assert results["protocol"]["model"].endswith("embedded-large-0/model")
     assert [row["method"] for row in results["rows"]][1:3] == ["frozen", "pila"]
+
+
+def test_a_small_p_is_not_written_as_nought():
+    assert table(["a", "p"], [[0.0, 0.0], [1.0, 0.0005], [None, math.nan]])[2:] == [
+        "| 0.000 | < 0.001 |",
+        "| 1.000 | 0.001 |",
+        "|  |  |",
+    ]
 
 
 def test_every_row_of_the_registry_names_a_recipe_that_exists():

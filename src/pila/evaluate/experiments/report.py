@@ -108,9 +108,20 @@ def heading(results: Mapping[str, Any], title: str) -> list[str]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """A Markdown table; None is an empty cell, numbers have three digits behind the point."""
+    """A Markdown table; None is an empty cell, numbers have three digits behind the point.
+
+    In a column named p, what these digits would call nought is below 0.001.
+    """
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return lines + ["| " + " | ".join(map(shown, row)) + " |" for row in rows]
+    for row in rows:
+        cells = [_cell(name, value) for name, value in zip(columns, row, strict=True)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(column: str, value: Any) -> str:
+    small = column == "p" and isinstance(value, float) and value < 0.0005
+    return "< 0.001" if small else shown(value)
 
 
 def shown(value: Any) -> str:

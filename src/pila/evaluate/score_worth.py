@@ -154,8 +154,8 @@ def markdown(results: dict[str, Any]) -> str:
         f"Simulated world, {results['clips']} clips of each scene and kind through the VAE, seeds "
         f"from {results['first_seed']} on; commit {results['commit'][:10]}. Area: chance that a "
         "broken clip scores above a true one of its scene (0.5 is chance), mean over scenes, 95 % "
-        "bootstrap. Transfer: share of clips told apart rightly by the median of true clips of "
-        "the *other* scenes. These are results on the simulated world, not on real video.",
+        "bootstrap over clips. Transfer: share of clips told apart rightly by the median of true "
+        "clips of the *other* scenes. These are results on the simulated world, not on real video.",
         "",
         "| category | area | transfer | true clips, 5 to 95 % | broken, median | verdict |",
         "|---|---|---|---|---|---|",
@@ -210,9 +210,11 @@ def _change(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any] | None:
         for row in rows
         if row["change"] is not None
     ]
-    scenes = sorted({scene for scene, _, _ in clips})
+    seen = {(scene, bad) for scene, bad, _ in clips}
+    scenes = sorted(s for s, bad in seen if bad and (s, False) in seen)
     if len(scenes) < 2:
         return None
+    clips = [clip for clip in clips if clip[0] in scenes]
 
     def areas(score: Callable[[str, dict[str, float]], float]) -> _Areas:
         true, broken = (

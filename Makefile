@@ -72,9 +72,11 @@ embedded-generator: embedded-vae embedded-text
 	$(call COPY,$(RUNS)/generator/model/scheduler,$(ASSETS)/embedded/scheduler)
 	cp $(RUNS)/generator/model/model_index.json $(RUNS)/generator/model/pila.json $(ASSETS)/embedded/
 
-embedded-adapter: embedded-generator  ## all three stages
+embedded-adapter: embedded-generator  ## all three stages, and what its scores are worth
 	$(PILA) train embedded --output $(RUNS)/adapter
 	$(call COPY,$(RUNS)/adapter/adapter,$(ASSETS)/adapter)
+	$(PILA) experiment score --output $(RUNS)/score
+	cp $(RUNS)/score/score.json $(ASSETS)/
 
 embedded-controls: embedded-generator  ## adapters to compare with; they stay in runs/
 	$(PILA) train embedded-couple-plain --output $(RUNS)/couple-plain

@@ -1,15 +1,17 @@
 """`pila score` on real files: windows, reports, pictures, a page, and what cannot be scored."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pila.cli import run
 from pila.data.records import ClipError, View
 from pila.errors import InputError
 from pila.physics.layout import Category
-from pila.score import ScoreRequest, find_videos, score, windows
+from pila.score import ScoreRequest, find_videos, score, text, windows
 from pila.video import write_video
 from pila.world import simulate
 
@@ -64,6 +66,61 @@ def test_reports(folder, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/png;base64") == 2
     assert "http" not in page.replace("http-equiv", ""), "opens without a network"
+
+
+def test_what_the_shipped_adapter_scores_are_worth_stands_beside_them(folder, tmp_path, capsys):
+    """`src/pila/assets/score.json` is of the weights that are shipped with it."""
+    results = score(ScoreRequest(videos=(folder / "short.mp4",), device="cpu"))
+    assert results["calibrated"], "make the calibration anew: pila experiment score"
+    (report,) = results["reports"]
+    for name, category in report.categories.items():
+        assert category.worth is not None, name
+        assert category.worth[1] <= category.worth[0] <= category.worth[2]
+        assert category.near_chance == (category.worth[1] < 0.6)
+        assert 0 <= category.among_true <= 1
+    said = text(results)
+    assert said.count("near chance") == sum(c.near_chance for c in report.categories.values())
+    change = report.change
+    assert change.worth[1] > 0.6
+    assert not change.near_chance
+    assert f"{change.score:+.2f}" in said
+
+
+def test_a_clip_that_stops_stands_above_its_true_twin(tmp_path):
+    frames = simulate("gliding_puck", 7).frames
+    write_video(tmp_path / "true.mp4", frames, fps=16)
+    stopped = np.concatenate([frames[:16], np.repeat(frames[16:17], 17, axis=0)])
+    write_video(tmp_path / "broken.mp4", stopped, fps=16)
+    broken, true = (
+        r.change for r in score(ScoreRequest(videos=(tmp_path,), device="cpu"))["reports"]
+    )
+    assert broken.score > true.score
+    assert broken.among_true > 0.8
+
+
+def test_another_adapters_bank_is_not_calibrated_but_the_change_is(folder, tmp_path):
+    from pila.adapter import PilaAdapter
+    from pila.backbones.embedded import EMBEDDED_ADAPTER
+
+    other: Any = PilaAdapter.from_pretrained(EMBEDDED_ADAPTER)
+    torch.nn.init.normal_(other.decoder.out.weight, std=0.2)
+    other.save_pretrained(tmp_path / "other")
+    results = score(
+        ScoreRequest(videos=(folder / "short.mp4",), adapter=str(tmp_path / "other"), device="cpu")
+    )
+    (report,) = results["reports"]
+    assert not results["calibrated"]
+    assert all(c.worth is None for c in report.categories.values())
+    assert report.change.worth is not None
+    assert "not measured" in text(results)
+
+
+def test_a_still_video_has_no_change(tmp_path):
+    frames = simulate("gliding_puck", 7).frames
+    write_video(tmp_path / "still.mp4", np.repeat(frames[:1], 65, axis=0), fps=16)
+    (report,) = score(ScoreRequest(videos=(tmp_path,), device="cpu"))["reports"]
+    # The first window's causal start counts as a change that stops at once.
+    assert report.change is None or report.change.among_true > 0.9
 
 
 def test_a_mirrored_video_scores_alike(folder, tmp_path):

@@ -20,6 +20,8 @@ from pila.physics.layout import Category
 from pila.progress import only_own_progress, progress_bar
 from pila.request import ParserName
 
+INNER = slice(1, -1)
+"""Latent frames but the first and the last, where relations rest on one-sided differences."""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 NOTE = (
     "Scores are relative residuals of field proxies in latent units: 0 balances, about 1 does "
@@ -70,7 +72,9 @@ class CategoryReport:
         worth: area under the ROC curve on the simulated world, with its interval; None likewise.
         near_chance: whether that area says that the score tells nothing.
         terms: each relation's own score.
-        worst: seconds into the video at which the category's relations break most.
+        worst: seconds into the video at which the category's relations break most, its two ends
+            left out: derivatives are one-sided there, and the first latent frame holds one picture
+            alone, so that true clips are at their worst there, too.
     """
 
     score: float
@@ -136,7 +140,7 @@ class _Seen:
     terms: list[dict[str, dict[str, float]]] = field(default_factory=list)
     changes: list[dict[str, float]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    by_frame: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    by_frame: dict[str, list[float]] = field(default_factory=dict)
     worst: tuple[float, np.ndarray, np.ndarray] | None = None
 
 
@@ -329,7 +333,7 @@ def _take(
     caption: str,
     labels: Sequence[Category],
 ) -> None:
-    """Score one window; of what two windows share, the later one's second half is new."""
+    """Score one window; of what two windows share, each gives the half farther from its end."""
     found = scorer.frames(frames, caption=caption, labels=labels)
     seen.terms.append(found.terms)
     if found.change is not None:
@@ -337,13 +341,15 @@ def _take(
     count = len(next(iter(found.by_frame.values())))
     # Latent frame 0 holds frame 0 alone, latent frame i the frames 4 i - 3 .. 4 i.
     times = [start + 4 * i / seen.fps for i in range(count)]
-    new = [i for i, time in enumerate(times) if not seen.times or time > seen.times[-1] + 1e-9]
-    seen.times += [times[i] for i in new]
+    middle = (seen.times[-1] + start) / 2 if seen.times else -1.0
+    kept = sum(time <= middle for time in seen.times)
+    new = [i for i, time in enumerate(times) if time > middle]
+    seen.times[kept:] = [times[i] for i in new]
     for name, values in found.by_frame.items():
-        seen.by_frame.setdefault(name, []).append(values[new])
+        seen.by_frame.setdefault(name, [])[kept:] = values[new].tolist()
     counted = [str(c) for c in labels] or list(found.maps)
     mean = np.mean([found.maps[name] for name in counted], axis=0)
-    if seen.worst is None or mean.max() > seen.worst[1].max():
+    if seen.worst is None or mean[INNER].max() > seen.worst[1][INNER].max():
         seen.worst = (start, mean, frames)
 
 
@@ -355,7 +361,6 @@ def _report(
     steady: dict[str, Any] | None,
 ) -> VideoReport:
     """One video's report, from calibrations of the categories and of the steadiness of change."""
-    by_frame = {name: np.concatenate(parts) for name, parts in seen.by_frame.items()}
     categories: dict[str, CategoryReport] = {}
     for category in map(str, Category):
         names = seen.terms[0][category]
@@ -368,7 +373,7 @@ def _report(
             worth=about["area"] if about else None,
             near_chance=about["near_chance"] if about else None,
             terms=terms,
-            worst=seen.times[int(by_frame[category].argmax())],
+            worst=seen.times[INNER][int(np.argmax(seen.by_frame[category][INNER]))],
         )
     counted = [str(c) for c in labels] or list(categories)
     telling = [name for name in counted if not categories[name].near_chance] or counted
@@ -381,7 +386,7 @@ def _report(
         categories=categories,
         change=_change(seen.changes, steady),
         times=[round(t, 4) for t in seen.times],
-        by_frame={name: values.tolist() for name, values in by_frame.items()},
+        by_frame=seen.by_frame,
     )
 
 

@@ -34,7 +34,9 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
         axis.plot(
             report.times, values, label=name.replace("_", " "), alpha=1.0 if counted else 0.25
         )
-    axis.set_xlabel("seconds")
+    for first, last in ((0, 1), (-2, -1)):
+        axis.axvspan(report.times[first], report.times[last], color="0.92", zorder=0)
+    axis.set_xlabel("seconds (grey: the ends, where derivatives are one-sided)")
     axis.set_ylabel("relative residual")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7, ncols=4)
@@ -50,7 +52,7 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
             cmap="inferno",
             alpha=0.55,
             vmin=0,
-            vmax=float(residual.max()) or 1.0,
+            vmax=float(residual[1:-1].max()) or 1.0,
             interpolation="bilinear",
         )
         cell.set_xticks([])

@@ -102,6 +102,17 @@ def test_help(command, options, capsys):
     assert [o for o in options.split() if o not in printed] == []
 
 
+def test_a_reader_that_goes_away_is_no_error():
+    command = [Path(sys.executable).with_name("pila"), "label", "two balls collide", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert b"Traceback" not in said
+
+
 def test_entry_point():
     pila = Path(sys.executable).parent / "pila"
     done = subprocess.run([pila, "--version"], capture_output=True, text=True, check=True)

@@ -87,12 +87,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         "voxels": ("latent voxels", "times 32,760"),
         "experts": ("experts", "K"),
         "batch": ("batch", "clips"),
-        "tiles": ("tiles of 131,040 voxels", "cells to each side; 0: whole"),
+        "tiles": ("tiles of 131,040 voxels", "cells to each side"),
     }
     figure = Figure(figsize=(11, 2.8), layout="constrained")
     for axis, (kind, (title, label)) in zip(figure.subplots(1, 4), titles.items(), strict=True):
         mine = [row for row in rows if row["kind"] == kind]
         xs = [row["x"] for row in mine]
+        if kind == "tiles":  # from the whole clip to ever smaller tiles
+            xs = [str(x or "whole") for x in xs]
         axis.plot(xs, [row["seconds"] for row in mine], "o-", color="#0f766e")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(label)
@@ -103,6 +105,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         memory.set_ylabel("MiB", color="#c2410c")
         memory.set_ylim(bottom=0)
     figure.savefig(path, dpi=110)
+
+
+def described() -> dict[str, Any]:
+    import torch
+
+    from pila.benchmark.run import describe
+
+    torch.set_num_threads(1)
+    return describe(torch.device("cpu"))
 
 
 def main() -> None:
@@ -127,9 +138,9 @@ def main() -> None:
         rows.append(json.loads(done.stdout))
         print(f"{point['kind']} {point['x']}: {rows[-1]['seconds']:.2f} s", file=sys.stderr)
     print(table(rows))
-    draw(rows, given.picture)
     path = given.out / f"scaling-{datetime.now(UTC).date()}.json"
-    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({**described(), "rows": rows}, indent=1) + "\n")
+    draw(rows, given.picture)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from pila.errors import InputError
+from pila.progress import only_own_progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
     from pila.benchmark import caching, companions, inference, training
     from pila.benchmark.models import Size
 
+    only_own_progress()
     device = find_device(request.device)
     for name in request.beside:
         companions.check(name, device)

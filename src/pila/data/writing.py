@@ -20,7 +20,7 @@ from pila.data.preparing import Job, Prepared, prepared
 from pila.data.records import ClipError, Record, Source, View
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
-from pila.progress import progress_bar
+from pila.progress import only_own_progress, progress_bar
 from pila.video import written_whole
 
 SHARD_CLIPS = 64
@@ -146,6 +146,7 @@ def write_shards(
         need_empty = launch.rank == 0 and not (out / "empty.safetensors").exists()
         made = 0
         if missing or need_empty:
+            only_own_progress()
             encoders = Encoders(facts, place)
             if need_empty:
                 _write_empty(out, encoders)
@@ -202,6 +203,7 @@ def estimate(
     facts, flow = ModelFacts.of(model), estimator or DisFlow()
     facts.latent_shape(view)
     records = _checked(source.records())
+    only_own_progress()
     encoders = Encoders(facts, _device(device))
     times, sizes, excluded = [], [], 0
     begin = time.perf_counter()

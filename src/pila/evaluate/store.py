@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pila.data.latents import cache_root
-from pila.progress import progress_bar
+from pila.progress import only_own_progress, progress_bar
 from pila.video import written_whole
 from pila.workers import workers
 
@@ -48,6 +48,7 @@ def rows_of(
 
 def _keep(task: tuple[Callable[[Any], Rows], Any, Path]) -> None:
     make, job, path = task
+    only_own_progress()
     rows = make(job)
     with written_whole(path) as part:
         part.write_text(json.dumps(rows))

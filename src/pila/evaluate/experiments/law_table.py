@@ -157,14 +157,29 @@ def draw(results: Mapping[str, Any], setting: Setting) -> None:
         height=height,
     )
     categories = list(rows[0]["by_category"])
-    closed = np.array([[r["by_category"][c]["gap_closed"][0] for c in categories] for r in rows])
+    closed = np.array([[r["by_category"][c]["gap_closed"] for c in categories] for r in rows])
+    shades = max(0.05, float(np.nanmax(np.abs(closed[..., 0]))))
 
     def by_category(axes: Any) -> None:
-        image = axes.imshow(closed, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+        image = axes.imshow(closed[..., 0], cmap="RdBu", vmin=-shades, vmax=shades, aspect="auto")
+        for (row, column), (value, low, high) in zip(
+            np.ndindex(closed.shape[:2]), closed.reshape(-1, 3), strict=True
+        ):
+            if np.isnan(value):  # no prompt of the category
+                continue
+            sure = "*" if low > 0 or high < 0 else ""
+            dark = abs(value) > 0.6 * shades
+            axes.text(
+                *(column, row, f"{value:.2f}{sure}"),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
         axes.set_xticks(range(len(categories)), [c.replace("_", " ") for c in categories])
         axes.tick_params(axis="x", rotation=45)
         axes.set_yticks(range(len(rows)), [r["method"] for r in rows])
-        axes.figure.colorbar(image, ax=axes, label="gap closed")
+        axes.figure.colorbar(image, ax=axes, label="gap closed\n(* interval without 0)")
 
     report.picture(setting.out / "by_category.png", by_category, height=height + 1)
     if setting.axis:

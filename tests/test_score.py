@@ -73,7 +73,7 @@ def test_reports(folder, tmp_path):
     assert "http" not in page.replace("http-equiv", ""), "opens without a network"
 
 
-def test_what_the_shipped_adapter_scores_are_worth_stands_beside_them(folder, tmp_path, capsys):
+def test_what_the_shipped_adapter_scores_are_worth_stands_beside_them(folder):
     """`src/pila/assets/score.json` is of the weights that are shipped with it."""
     results = score(ScoreRequest(videos=(folder / "short.mp4",), device="cpu"))
     assert results["calibrated"], "make the calibration anew: pila experiment score"

@@ -14,7 +14,6 @@ from pila.backbones.embedded import find_attachments, find_model
 from pila.errors import InputError
 from pila.evaluate.round_trip import decoded, encoded
 from pila.physics.layout import Category
-from pila.progress import only_own_progress
 from pila.provenance import weights_hash
 from pila.world import Canvas, Clip, simulate
 
@@ -166,7 +165,6 @@ def pipeline(model: str, adapter: str | None, device: str = "cpu") -> Any:
 
     from pila.backbones.embedded import load_pipeline
 
-    only_own_progress()
     key = f"{model}|{adapter}|{device}"
     if key not in _pipelines:
         _pipelines.clear()

@@ -8,7 +8,7 @@ area is taken within a scene and averaged over scenes. How steadily clips change
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -114,15 +114,8 @@ def tabulate(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any]:
             )
             for s in scenes
         }
-        area = pooled_area([true[s] for s in scenes], [broken[s] for s in scenes])
-        every = np.concatenate([true[s] for s in scenes])
-        categories[category] = {
-            "area": list(astuple(area)),
-            "transfer": _transfer(true, broken),
-            "near_chance": area.low < CHANCE,
-            "true_quantiles": np.quantile(every, QUANTILES).tolist(),
-            "broken_median": float(np.median(np.concatenate(list(broken.values())))),
-            "scenes": {s: pooled_area([true[s]], [broken[s]]).value for s in scenes},
+        categories[category] = _Told(true=true, broken=broken).summary() | {
+            "transfer": _transfer(true, broken)
         }
     return {"categories": categories, "change": _change(found)}
 
@@ -216,7 +209,7 @@ def _change(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any] | None:
         return None
     clips = [clip for clip in clips if clip[0] in scenes]
 
-    def areas(score: Callable[[str, dict[str, float]], float]) -> _Areas:
+    def scored(score: Callable[[str, dict[str, float]], float]) -> _Told:
         true, broken = (
             {
                 scene: np.array([score(s, c) for s, bad, c in clips if s == scene and bad == kind])
@@ -224,20 +217,15 @@ def _change(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any] | None:
             }
             for kind in (False, True)
         )
-        return _Areas(true=true, broken=broken)
+        return _Told(true=true, broken=broken)
 
     unseen = {s: _weighed([clip for clip in clips if clip[0] != s]) for s in scenes}
-    told = areas(lambda scene, change: unseen[scene](change))
-    whole = told.among(scenes)
-    return {
+    told = scored(lambda scene, change: unseen[scene](change))
+    return told.summary() | {
         "weighing": asdict(_weighed(clips)),
-        "area": list(astuple(whole)),
-        "transfer": float(np.mean([told.rights(scene) for scene in scenes])),
-        "near_chance": whole.low < CHANCE,
-        "true_quantiles": np.quantile(np.concatenate([*told.true.values()]), QUANTILES).tolist(),
-        "broken_median": float(np.median(np.concatenate([*told.broken.values()]))),
+        "transfer": float(np.mean([_rights(told.true[s], told.broken[s], 0) for s in scenes])),
         "measures": {
-            name: areas(lambda _, change, name=name: change[name]).among(scenes).value
+            name: scored(lambda _, change, name=name: change[name]).among(scenes).value
             for name in MEASURES
         },
         "categories": {
@@ -245,22 +233,31 @@ def _change(found: dict[tuple[str, str | None], Rows]) -> dict[str, Any] | None:
             for category in Category
             if (some := [s for s in scenes if category in SCENES[s].categories])
         },
-        "scenes": {scene: told.among([scene]).value for scene in scenes},
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Areas:
-    """A score of true and of broken clips, by scene; 0 is the limit between them."""
+class _Told:
+    """A score of true and of broken clips, by scene."""
 
     true: dict[str, np.ndarray]
     broken: dict[str, np.ndarray]
 
-    def among(self, scenes: Sequence[str]) -> Estimate:
+    def among(self, scenes: Collection[str]) -> Estimate:
+        """The area within each of some scenes, mean over them."""
         return pooled_area([self.true[s] for s in scenes], [self.broken[s] for s in scenes])
 
-    def rights(self, scene: str) -> float:
-        return float(((self.true[scene] <= 0).mean() + (self.broken[scene] > 0).mean()) / 2)
+    def summary(self) -> dict[str, Any]:
+        """What `score.json` says of any score."""
+        area = self.among(self.true)
+        true, broken = (np.concatenate([*kind.values()]) for kind in (self.true, self.broken))
+        return {
+            "area": list(astuple(area)),
+            "near_chance": area.low < CHANCE,
+            "true_quantiles": np.quantile(true, QUANTILES).tolist(),
+            "broken_median": float(np.median(broken)),
+            "scenes": {scene: self.among([scene]).value for scene in self.true},
+        }
 
 
 def _weighed(clips: Sequence[tuple[str, bool, dict[str, float]]]) -> Weighing:
@@ -275,8 +272,13 @@ def _transfer(true: dict[str, np.ndarray], broken: dict[str, np.ndarray]) -> flo
     rights = []
     for scene in true:
         limit = np.median(np.concatenate([v for s, v in true.items() if s != scene]))
-        rights.append(((true[scene] <= limit).mean() + (broken[scene] > limit).mean()) / 2)
+        rights.append(_rights(true[scene], broken[scene], limit))
     return float(np.mean(rights))
+
+
+def _rights(true: np.ndarray, broken: np.ndarray, limit: float) -> float:
+    """Share of clips that a limit tells apart rightly, as many of each kind."""
+    return float(((true <= limit).mean() + (broken > limit).mean()) / 2)
 
 
 def _of(rows: Rows, category: Category) -> np.ndarray:

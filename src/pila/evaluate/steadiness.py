@@ -7,6 +7,7 @@ development clips (experiments/LOG.md); a weighted sum of them is fitted to true
 the simulated world (`pila experiment score`).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,8 @@ def weigh(
     """
     values = np.array([[m[name] for name in MEASURES] for m in measures])
     groups = list(zip(scenes, broken, strict=True))
-    share = np.array([1 / groups.count(group) for group in groups]) / len(set(groups))
+    counts = Counter(groups)
+    share = np.array([1 / counts[group] for group in groups]) / len(counts)
     centre = share @ values
     scale = np.sqrt(share @ (values - centre) ** 2) + 1e-9
     standard = torch.tensor(_clip((values - centre) / scale))

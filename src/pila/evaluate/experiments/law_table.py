@@ -169,13 +169,9 @@ def draw(results: Mapping[str, Any], setting: Setting) -> None:
                 continue
             sure = "*" if low > 0 or high < 0 else ""
             dark = abs(value) > 0.6 * shades
-            axes.text(
-                *(column, row, f"{value:.2f}{sure}"),
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
+            colour = "white" if dark else "black"
+            said = f"{value:.2f}{sure}"
+            axes.text(column, row, said, ha="center", va="center", fontsize=8, color=colour)
         axes.set_xticks(range(len(categories)), [c.replace("_", " ") for c in categories])
         axes.tick_params(axis="x", rotation=45)
         axes.set_yticks(range(len(rows)), [r["method"] for r in rows])

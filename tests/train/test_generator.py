@@ -16,6 +16,7 @@ from pila.train.generator import (
     Whereabouts,
     build_transformer,
     noise_levels,
+    with_patches,
 )
 from pila.train.loop import fit
 
@@ -111,6 +112,34 @@ def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
         torch.testing.assert_close(denoiser.state_dict(), trained, rtol=0, atol=0)
     with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\.1"):
         GeneratorTask(replace(chosen, generator=replace(chosen.generator, layers=2)))
+
+
+def test_a_smaller_patch_begins_as_the_larger_one_seen_in_its_own_cells(task, tmp_path):
+    """What is even or evenly sloped within a token is read and drawn by 2 x 2 cells as by 9."""
+    source = fit(task, config(), tmp_path, progress=False)
+    chosen = replace(config(), start=str(source), world=replace(config().world, size=64))
+    chosen = replace(chosen, generator=replace(chosen.generator, patch=2))
+    small = GeneratorTask(chosen).module.generator
+    large = WanPipeline.from_pretrained(source).transformer
+    torch.manual_seed(0)
+    even = torch.randn(1, 16, 9, 4, 4)  # a value for each token
+    with torch.no_grad():
+        seen = [
+            m.patch_embedding(even.repeat_interleave(p, 3).repeat_interleave(p, 4))
+            for m, p in ((large, 3), (small, 2))
+        ]
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
+
+    slope = torch.tensor([-1.0, 0.0, 1.0])  # over columns, the same for all rows and channels
+    drawn = torch.randn(192)[None] * slope.repeat(3).repeat_interleave(16)[:, None]
+    weights = with_patches(
+        {**large.state_dict(), "proj_out.weight": drawn, "proj_out.bias": torch.ones(144)}, 3, 2
+    )
+    cells = weights["proj_out.weight"].view(2, 2, 16, 192)
+    torch.testing.assert_close(cells[:, 0], -cells[:, 1])
+    torch.testing.assert_close(cells[0], cells[1])
+    assert cells.abs().mean() > 0.1
+    torch.testing.assert_close(weights["proj_out.bias"], torch.ones(64))
 
 
 def test_each_sample_goes_to_the_denoiser_of_its_noise():

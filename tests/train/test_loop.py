@@ -1,12 +1,14 @@
 """The loop: a resumed run repeats a straight one; checkpoints are whole; other configs refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from pila.backbones.embedded import find_model
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train import checkpoint, run
@@ -109,6 +111,19 @@ def test_dry_run_prints_the_whole_config(recipe, tmp_path, capsys):
         assert config["optim"]["steps"] > 0
         assert "estimate" in config
     assert not any(tmp_path.iterdir())
+
+
+def test_an_adapter_learns_on_the_clips_that_its_generator_knows(tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(find_model("embedded"), folder)
+    own = json.loads((folder / "pila.json").read_text())
+    known = ["thrown_ball", "ripples"]
+    (folder / "pila.json").write_text(json.dumps(own | {"height": 64, "scenes": known}))
+    for recipe in ("embedded", "embedded-couple", "embedded-prophy"):
+        run(recipe, tmp_path / "run", model=str(folder), dry_run=True, json=True)
+        shown = json.loads(capsys.readouterr().out)
+        for config in [shown] if "task" in shown else shown.values():
+            assert (config["world"]["size"], config["world"]["scenes"]) == (64, known)
 
 
 def test_an_estimate_counts_what_is_there(tmp_path):

@@ -46,7 +46,8 @@ def run(
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
         seed: start and order of the training.
-        model: the generator (a folder or a hub id) instead of the recipe's.
+        model: the generator (a folder or a hub id) instead of the recipe's; one of the simulated
+            world brings its own scenes and size.
         data: a latent cache of that model instead of the recipe's clips.
         start: the adapter (a folder or a hub id) that the first stage goes on from.
         backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
@@ -80,6 +81,8 @@ def run(
     if steps is not None:
         stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
     _check_given(recipe, stages, start=start, dry_run=dry_run)
+    if model is not None and data is None:
+        stages = {name: _in_world_of(model, c) for name, c in stages.items()}
     if backbone is not None and (odd := {c.task for c in stages.values()} - set(STAGE_TASKS)):
         raise InputError(
             f"a backbone is given, but {recipe} trains {', '.join(sorted(odd))}; only stages "
@@ -151,6 +154,17 @@ def _check_given(
 def _knows_world(model: str) -> bool:
     """Whether a model is one of the simulated world, whose clips are made when wanted."""
     return model == "embedded" or (Path(model) / "pila.json").is_file()
+
+
+def _in_world_of(model: str, config: "TrainConfig") -> "TrainConfig":
+    """A recipe on the clips that its generator knows: their size and scenes, where it names any."""
+    from pila.backbones.repository import own_settings
+
+    own = own_settings(Path(model)) if model != "embedded" else {}
+    if not own.get("scenes"):
+        return config
+    world = replace(config.world, size=own["height"], scenes=tuple(own["scenes"]))
+    return replace(config, world=world)
 
 
 def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:

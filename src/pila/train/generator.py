@@ -49,6 +49,41 @@ def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransforme
     )
 
 
+def with_patches(weights: Mapping[str, Tensor], of: int, to: int) -> dict[str, Tensor]:
+    """A Wan transformer's weights for tokens of another patch: the same picture in other cells.
+
+    Args:
+        weights: a state dict whose tokens hold `of` x `of` latent cells.
+        of: side of its patches, in cells.
+        to: side of the new ones. A token stays the same share of the picture where the latents
+            shrink or grow with its patch.
+
+    Returns:
+        The state dict; `patch_embedding` and `proj_out` are resampled bilinearly.
+    """
+    made = dict(weights)
+    if of == to:
+        return made
+
+    def resampling(small: int, large: int) -> Tensor:
+        """[large^2, small^2]: what cells of one grid give to those of the other."""
+        each = torch.eye(small**2).view(-1, 1, small, small)
+        seen = nn.functional.interpolate(
+            each, (large, large), mode="bilinear", align_corners=False, antialias=True
+        )
+        return seen.flatten(1).T
+
+    embedding = weights["patch_embedding.weight"]
+    read = embedding.flatten(2) @ resampling(to, of)
+    made["patch_embedding.weight"] = read.unflatten(2, (1, to, to))
+    for name in ("proj_out.weight", "proj_out.bias"):
+        # Rows lie as (row, column, channel).
+        cells = weights[name].unflatten(0, (of**2, -1))
+        drawn = torch.einsum("nm,m...->n...", resampling(of, to), cells)
+        made[name] = drawn.flatten(0, 1)
+    return made
+
+
 def shifted(u: Tensor, shift: float) -> Tensor:
     """Noise levels from uniform ones, as diffusers' flow schedulers shift them."""
     return shift * u / (1 + (shift - 1) * u)
@@ -170,8 +205,10 @@ class GeneratorTask:
         if self.config.start is None:
             return made
         start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
+        side = start.config["patch_size"][-1]
+        theirs = with_patches(start.state_dict(), side, self.config.generator.patch)
         # Of weights alone: a shape that differs names itself, whatever option it comes from.
-        theirs, ours = start.state_dict(), made.state_dict()
+        ours = made.state_dict()
         apart = [
             name
             for name in sorted(theirs.keys() | ours.keys())
@@ -183,7 +220,7 @@ class GeneratorTask:
                 f"tensors differ in name or shape, {apart[0]} the first; start from a model of the "
                 "recipe's own size"
             )
-        made.load_state_dict(start.state_dict())
+        made.load_state_dict(theirs)
         return made
 
     def groups(self) -> list[dict]:

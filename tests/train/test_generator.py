@@ -117,6 +117,7 @@ def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
 def test_a_smaller_patch_begins_as_the_larger_one_seen_in_its_own_cells(task, tmp_path):
     """What is even or evenly sloped within a token is read and drawn by 2 x 2 cells as by 9."""
     source = fit(task, config(), tmp_path, progress=False)
+    assert source is not None
     chosen = replace(config(), start=str(source), world=replace(config().world, size=64))
     chosen = replace(chosen, generator=replace(chosen.generator, patch=2))
     small = GeneratorTask(chosen).module.generator

@@ -158,6 +158,11 @@ def paper_residuals() -> Stages:
     return _coupled(residual_form="plain", detach_bank=False, residual_weight=0.3)
 
 
+def dense() -> Stages:
+    """Dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
+    return _adapted(conv="dense")
+
+
 def plain_adapter_long() -> TrainConfig:
     """A plain adapter of equal size, trained for as many steps as all of PILA's stages."""
     recipe = embedded_couple_plain()
@@ -195,4 +200,5 @@ ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     lambda_0_3,
     plain_residuals,
     paper_residuals,
+    dense,
 )

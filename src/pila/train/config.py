@@ -133,6 +133,7 @@ class AdapterConfig:
     encoder_blocks: int = 4
     encoder_sees_motion: bool = True
     decoder_blocks: int = 2
+    conv: str = "factorised"
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True
 

@@ -14,6 +14,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         choices.TOP_K,
         choices.ADAPTER_SCALE,
         choices.REFERENCE,
+        choices.CONVOLUTIONS,
         choices.GATE,
         choices.LAMBDA,
         choices.RESIDUAL_FORM,

@@ -88,6 +88,18 @@ LAMBDA = Experiment(
     axis="lambda",
 )
 
+CONVOLUTIONS = Experiment(
+    name="convolutions",
+    question="Do factorised convolutions lose quality against dense ones?",
+    paper="",
+    arms=(
+        FROZEN,
+        Arm(name="factorised", recipes=_OWN),
+        Arm(name="dense", recipes=("ablation-dense",)),
+    ),
+    against=("factorised",),
+)
+
 RESIDUAL_FORM = Experiment(
     name="residual-form",
     question="Do plain residuals empty the bank, and do relative ones not?",

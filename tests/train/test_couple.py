@@ -109,5 +109,26 @@ def test_the_anchor_holds_u_against_motion_at_the_noise_that_stage_a_has_seen():
 
 
 def test_an_anchor_needs_a_bank():
-    with pytest.raises(InputError, match="a plain adapter has no u"):
+    with pytest.raises(InputError, match=r"anchor_weight is 0.1; a plain adapter has no bank"):
         CoupleConfig(kind="plain", anchor_weight=0.1)
+    with pytest.raises(InputError, match=r"slot_weight is 0.1; a plain adapter has no bank"):
+        CoupleConfig(kind="plain", slot_weight=0.1)
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_slots_are_held_to_their_fields_while_coupling(calibrated):
+    """The other slots' readings are moved by the anchors alone: nothing else is switched on."""
+    made = config(residual_weight=0.0, slot_weight=1.0)
+    made = replace(made, recover=replace(made.recover, calibrated=calibrated))
+    task = CoupleTask(made)
+    loss, figures = task.loss(Draws(seed=0, step=2, batch=2, rows=range(2)))
+    loss.backward()
+    # A slot that none of the clips has (no wave in a throw) asks for nothing.
+    lost = {n.removeprefix("anchor_"): x for n, x in figures.items() if n.startswith("anchor_")}
+    held = {slot for slot, x in lost.items() if x > 0}
+    assert "density" in held
+    assert all(x <= 1 for x in lost.values())
+    for slot in held:
+        # Displacement and strain have no heads: they follow from u's.
+        head = getattr(task.module.fields, slot, task.module.fields.velocity)
+        assert any(p.grad.abs().sum() > 0 for p in head.parameters()), slot

@@ -8,6 +8,9 @@ from pila.world.corpus import CorpusConfig
 WORLD = CorpusConfig(size=96)
 """What the embedded model knows."""
 
+HELD = 0.02
+"""Weight of each other slot's anchor while coupling, where they are kept on."""
+
 BENCH = CorpusConfig(
     size=64,
     clips=4096,
@@ -100,7 +103,7 @@ def embedded_small() -> TrainConfig:
         start="embedded",
         # A token's 64 numbers of noise leave more of its width than the 144 of patch 3.
         generator=replace(recipe.generator, patch=2, whereabouts=0.0),
-        optim=replace(recipe.optim, lr=1e-3, steps=14_000),
+        optim=replace(recipe.optim, lr=1e-3, steps=11_000),
     )
 
 
@@ -167,6 +170,19 @@ def embedded_calibrated() -> Stages:
     }
 
 
+def embedded_held() -> Stages:
+    """As `embedded-calibrated`, and the slots are held to their fields while coupling, too."""
+    stages = embedded_calibrated()
+    couple = stages["couple"]
+    return stages | {
+        "couple": replace(
+            couple,
+            recover=stages["recover"].recover,
+            couple=replace(couple.couple, slot_weight=HELD),
+        )
+    }
+
+
 RECIPES = (
     embedded_vae,
     embedded_text,
@@ -176,6 +192,7 @@ RECIPES = (
     embedded_small,
     embedded,
     embedded_calibrated,
+    embedded_held,
     embedded_observe,
     embedded_recover,
     embedded_couple,

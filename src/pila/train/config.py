@@ -207,6 +207,9 @@ class CoupleConfig:
     anchor_weight: float = 0.0
     """Of stage A's loss on u (motion alone), kept on while coupling; it takes clips with motion
     targets, as a latent cache has them. Noise levels are those of stage A's widest range."""
+    slot_weight: float = 0.0
+    """Of stage B's anchors of the slots beside u, kept on while coupling; with `recover.calibrated`
+    the clips must bring true fields."""
     correction_penalty: float = 0.01
     detach_bank: bool = True
     """The residual loss trains the operators alone, not the bank under them."""
@@ -218,14 +221,15 @@ class CoupleConfig:
             raise InputError(
                 "couple.families is empty; set couple.residual_weight to 0 to leave L_phys out"
             )
-        for name in ("residual_weight", "anchor_weight", "correction_penalty"):
+        for name in ("residual_weight", "anchor_weight", "slot_weight", "correction_penalty"):
             if getattr(self, name) < 0:
                 raise InputError(f"couple.{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.kind == "plain" and self.anchor_weight:
-            raise InputError(
-                f"couple.anchor_weight is {self.anchor_weight}; a plain adapter has no u: set it "
-                "to 0"
-            )
+        for name in ("anchor_weight", "slot_weight"):
+            if self.kind == "plain" and getattr(self, name):
+                raise InputError(
+                    f"couple.{name} is {getattr(self, name)}; a plain adapter has no bank: set it "
+                    "to 0"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from pila.train.frozen import Prediction
 from pila.train.generator import shifted
 from pila.train.masks import blended, bootstrap_mask, physical_mask
 from pila.train.observe import balanced, distance
+from pila.train.recover import slot_anchors
 from pila.types import Vector
 
 
@@ -59,7 +60,8 @@ class CoupleTask(AdapterTask):
         self._rest_encoder(step)
         batch, p = self.predicted(draws)
         condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
-        physics = couple.kind == "pila" and (couple.residual_weight > 0 or couple.anchor_weight > 0)
+        weights = (couple.residual_weight, couple.anchor_weight, couple.slot_weight)
+        physics = couple.kind == "pila" and max(weights) > 0
         out = self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], return_details=physics)
         dv = out.correction if physics else out
         error = (p.v + dv - p.target).square().mean((1, 2, 3, 4))
@@ -75,6 +77,12 @@ class CoupleTask(AdapterTask):
             total = total + weight * residual
             metrics |= {"residual": residual.item()} | report
             metrics |= self._bank_report(out, batch["flags"])
+            if couple.slot_weight > 0:
+                held = slot_anchors(
+                    out.estimate.fields, p.x0_hat, batch, calibrated=self.config.recover.calibrated
+                )
+                total = total + couple.slot_weight * torch.stack([*held.values()]).sum()
+                metrics |= {f"anchor_{slot}": lost.item() for slot, lost in held.items()}
             if couple.anchor_weight > 0:
                 anchor = self.anchor(out.velocity, batch, p.sigma)
                 total = total + couple.anchor_weight * anchor
@@ -83,8 +91,13 @@ class CoupleTask(AdapterTask):
 
     @property
     def needs_targets(self) -> bool:
-        """Whether clips must bring motion targets."""
-        return self.config.couple.anchor_weight > 0
+        """Whether clips must bring motion targets or true fields."""
+        return self.config.couple.anchor_weight > 0 or self.needs_truth
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether slots are held to true fields."""
+        return self.config.couple.slot_weight > 0 and self.config.recover.calibrated
 
     def anchor(self, u: Vector, batch: Mapping[str, Tensor], sigma: Tensor) -> Tensor:
         """Stage A's error of motion [] on the samples whose noise stage A has seen, else 0."""

@@ -61,7 +61,9 @@ class RecoverTask(AdapterTask):
         losses, figures = self.local_losses(estimate)
         shares = {None: 1.0} | awake
         total = torch.stack([shares[slot] * loss for slot, loss in losses.items()]).sum()
-        anchors = self.anchors(estimate, x0_hat, batch)
+        anchors = slot_anchors(
+            estimate.fields, x0_hat, batch, calibrated=self.config.recover.calibrated
+        )
         figures |= {f"anchor_{slot}": a.item() for slot, a in anchors.items()}
         anchored = [shares.get(slot, 1.0) * a for slot, a in anchors.items()]
         total = total + recover.observable_weight * torch.stack(anchored).sum()
@@ -92,23 +94,6 @@ class RecoverTask(AdapterTask):
             figures["impulse_fit"] = losses[Slot.IMPULSE].item()
         return losses, figures
 
-    def anchors(
-        self, estimate: FieldEstimate, x0_hat: Latent, batch: Mapping[str, Any]
-    ) -> dict[Slot, Tensor]:
-        """1 - R^2 of each awake slot against what is seen or, if calibrated, what is true."""
-        if self.config.recover.calibrated:
-            return {
-                slot: unexplained(field, batch[f"true.{slot}"], batch[f"mask.{slot}"])
-                for slot, field in estimate.fields.items()
-                if f"true.{slot}" in batch and slot != Slot.VELOCITY
-            }
-        seen = observables(x0_hat)
-        return {
-            slot: unexplained(estimate.fields[slot], seen[name], torch.ones_like(seen[name]))
-            for slot, name in OBSERVED.items()
-            if slot in estimate.fields
-        }
-
 
 OBSERVED = {
     Slot.DENSITY: "matter",
@@ -117,6 +102,35 @@ OBSERVED = {
     Slot.WAVE: "change",
 }
 """What each slot is anchored to where no truth is known; impulse is fitted to u's rate instead."""
+
+
+def slot_anchors(
+    fields: Mapping[Slot, AnyField],
+    x0_hat: Latent,
+    batch: Mapping[str, Any],
+    *,
+    calibrated: bool,
+) -> dict[Slot, Tensor]:
+    """1 - R^2 [] of each slot but u against what is seen or, if calibrated, what is true.
+
+    Args:
+        fields: the slots, [b, c, t, h, w] each.
+        x0_hat: the estimate that they were read off.
+        batch: with `true.SLOT` and `mask.SLOT` where calibrated.
+        calibrated: whether slots are tied to true fields.
+    """
+    if calibrated:
+        return {
+            slot: unexplained(field, batch[f"true.{slot}"], batch[f"mask.{slot}"])
+            for slot, field in fields.items()
+            if f"true.{slot}" in batch and slot != Slot.VELOCITY
+        }
+    seen = observables(x0_hat)
+    return {
+        slot: unexplained(fields[slot], seen[name], torch.ones_like(seen[name]))
+        for slot, name in OBSERVED.items()
+        if slot in fields
+    }
 
 
 def observables(x0_hat: Latent) -> dict[str, Scalar]:

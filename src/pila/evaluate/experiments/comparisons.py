@@ -71,7 +71,12 @@ CALIBRATION = Experiment(
     name="calibration",
     question="What do the simulator's true fields in stages A and B do to bank and gap closed?",
     paper="beyond the paper",
-    arms=(FROZEN, PILA, Arm(name="pila-calibrated", recipes=("embedded-calibrated",))),
+    arms=(
+        FROZEN,
+        PILA,
+        Arm(name="pila-calibrated", recipes=("embedded-calibrated",)),
+        Arm(name="pila-held", recipes=("embedded-held",)),
+    ),
     measures=("laws", "bank"),
     against=("pila",),
 )

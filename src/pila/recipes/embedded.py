@@ -8,9 +8,6 @@ from pila.world.corpus import CorpusConfig
 WORLD = CorpusConfig(size=96)
 """What the embedded model knows."""
 
-HELD = 0.02
-"""Weight of each other slot's anchor while coupling, where they are kept on."""
-
 BENCH = CorpusConfig(
     size=64,
     clips=4096,
@@ -29,6 +26,9 @@ BENCH = CorpusConfig(
 
 ANCHOR = 0.05
 """Weight of the motion loss while coupling after stage A."""
+
+HELD = 0.02
+"""Weight of each other slot's anchor while coupling, where they are kept on."""
 
 
 def embedded_vae() -> TrainConfig:
@@ -92,7 +92,7 @@ def embedded_two() -> TrainConfig:
 
 
 def embedded_small() -> TrainConfig:
-    """Few scenes at 64 px, twice the samples for each: what ablations are run on. Two CPU hours.
+    """Eight scenes at 64 px, twice the clips of each: a bench for adapters. Two CPU hours.
 
     It goes on from the shipped generator, whose tokens are the same share of the picture.
     """

@@ -82,7 +82,7 @@ def run(
         stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
     _check_given(recipe, stages, start=start, dry_run=dry_run)
     if model is not None and data is None:
-        stages = {name: _in_world_of(model, c) for name, c in stages.items()}
+        stages = _in_world_of(model, stages)
     if backbone is not None and (odd := {c.task for c in stages.values()} - set(STAGE_TASKS)):
         raise InputError(
             f"a backbone is given, but {recipe} trains {', '.join(sorted(odd))}; only stages "
@@ -156,15 +156,15 @@ def _knows_world(model: str) -> bool:
     return model == "embedded" or (Path(model) / "pila.json").is_file()
 
 
-def _in_world_of(model: str, config: "TrainConfig") -> "TrainConfig":
+def _in_world_of(model: str, stages: "dict[str, TrainConfig]") -> "dict[str, TrainConfig]":
     """A recipe on the clips that its generator knows: their size and scenes, where it names any."""
     from pila.backbones.repository import own_settings
 
     own = own_settings(Path(model)) if model != "embedded" else {}
     if not own.get("scenes"):
-        return config
-    world = replace(config.world, size=own["height"], scenes=tuple(own["scenes"]))
-    return replace(config, world=world)
+        return stages
+    known: Any = {"size": own["height"], "scenes": tuple(own["scenes"])}
+    return {name: replace(c, world=replace(c.world, **known)) for name, c in stages.items()}
 
 
 def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:

@@ -57,6 +57,18 @@ REFERENCE = Experiment(
     against=("pila",),
 )
 
+CONVOLUTIONS = Experiment(
+    name="convolutions",
+    question="Do factorised convolutions lose quality against dense ones?",
+    paper="",
+    arms=(
+        FROZEN,
+        Arm(name="factorised", recipes=_OWN),
+        Arm(name="dense", recipes=("ablation-dense",)),
+    ),
+    against=("factorised",),
+)
+
 GATE = Experiment(
     name="gate",
     question="How should the correction fade with noise?",
@@ -86,18 +98,6 @@ LAMBDA = Experiment(
     measures=("laws", "probe"),
     against=("0",),
     axis="lambda",
-)
-
-CONVOLUTIONS = Experiment(
-    name="convolutions",
-    question="Do factorised convolutions lose quality against dense ones?",
-    paper="",
-    arms=(
-        FROZEN,
-        Arm(name="factorised", recipes=_OWN),
-        Arm(name="dense", recipes=("ablation-dense",)),
-    ),
-    against=("factorised",),
 )
 
 RESIDUAL_FORM = Experiment(

@@ -58,7 +58,9 @@ COPY = mkdir -p $(dir $(2)) && rm -rf $(2) && cp -r $(1) $(2)
 embedded: embedded-adapter embedded-controls  ## train everything in src/pila/assets, and the controls into runs/
 
 embedded-vae: $(PILA)
-	$(PILA) train embedded-vae --output $(RUNS)/vae
+	$(PILA) train embedded-vae --output $(RUNS)/vae-first
+	$(call COPY,$(RUNS)/vae-first/vae,$(ASSETS)/embedded/vae)
+	$(PILA) train embedded-vae-small --output $(RUNS)/vae
 	$(call COPY,$(RUNS)/vae/vae,$(ASSETS)/embedded/vae)
 
 embedded-text: $(PILA)

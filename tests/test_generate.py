@@ -173,4 +173,4 @@ def test_embedded_model_measures_laws(tmp_path):
     assert report.scene == "thrown_ball"
     assert set(report.laws) == {"frozen", "PILA"}
     assert all(np.isfinite(list(laws.values())).all() for laws in report.laws.values())
-    assert read_video(tmp_path / "clip.mp4").shape == (33, 96, 96, 3)
+    assert read_video(tmp_path / "clip.mp4").shape == (33, 64, 64, 3)

@@ -8,6 +8,7 @@ import torch
 from diffusers import WanPipeline
 
 from pila.errors import InputError
+from pila.provenance import weights_hash
 from pila.recipes import RECIPES
 from pila.train.config import GeneratorConfig
 from pila.train.generator import (
@@ -16,7 +17,6 @@ from pila.train.generator import (
     Whereabouts,
     build_transformer,
     noise_levels,
-    with_patches,
 )
 from pila.train.loop import fit
 
@@ -40,9 +40,7 @@ def config():
         recipe,
         optim=replace(recipe.optim, steps=2, batch=4, warmup=1),
         world=replace(recipe.world, clips=16, scenes=("thrown_ball", "ball_collision", "hot_spot")),
-        generator=GeneratorConfig(
-            layers=1, ffn=64, frame_noise_from=1, frame_noise=0.5, high_noise=0.25
-        ),
+        generator=GeneratorConfig(layers=1, ffn=64, frame_noise_every=2, high_noise=0.25),
     )
 
 
@@ -52,13 +50,13 @@ def test_a_step_sees_all_ranges_of_noise():
     torch.testing.assert_close(u.sort().values.diff(), torch.full((15,), 1 / 16))
 
 
-def test_frames_with_levels_of_their_own_come_later_and_to_half_the_batch(task):
+def test_frames_have_levels_of_their_own_in_every_other_step(task):
     rng = torch.Generator().manual_seed(0)
     before = task.frame_levels(4, 9, 0, rng)
     assert (before == before[:, :1]).all()
     levels = task.frame_levels(4, 9, 1, rng)
     apart = (levels != levels[:, :1]).any(1)
-    assert apart.sum() == 2
+    assert apart.sum() == 3
     # One of four is nearly noise alone.
     assert (levels[~apart][:, 0] >= 0.9).sum() >= 1
     # Always a clear frame to read the others off, and a noisy one to be read.
@@ -68,7 +66,7 @@ def test_frames_with_levels_of_their_own_come_later_and_to_half_the_batch(task):
 
 def test_timesteps_by_token_say_the_same_as_one_for_all(task):
     torch.manual_seed(0)
-    x, text = torch.randn(2, 16, 9, 12, 12), torch.randn(2, 32, 64)
+    x, text = torch.randn(2, 16, 9, 8, 8), torch.randn(2, 32, 64)
     levels = torch.tensor([[0.4], [0.9]]).repeat(1, 9)
     tokens = (levels * 1000).repeat_interleave(16, dim=1)
     with torch.no_grad():
@@ -85,6 +83,18 @@ def test_it_trains_and_leaves_a_wan_repository(task, tmp_path):
     assert pipeline.scheduler.config.flow_shift == 3.0
     after = pipeline.transformer.state_dict()
     assert any(not torch.equal(after[k], before[k]) for k in before)
+
+
+def test_a_stopped_run_with_both_optimizers_goes_on_bit_for_bit(cache, tmp_path):
+    chosen = config()
+    assert chosen.optim.optimizer == "muon"
+    straight = fit(GeneratorTask(chosen), chosen, tmp_path / "straight", progress=False)
+    stopped = fit(GeneratorTask(chosen), chosen, tmp_path / "stopped", max_steps=1, progress=False)
+    assert stopped is None
+    resumed = fit(GeneratorTask(chosen), chosen, tmp_path / "stopped", progress=False)
+    assert straight is not None
+    assert resumed is not None
+    assert weights_hash(straight / "transformer") == weights_hash(resumed / "transformer")
 
 
 def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
@@ -109,45 +119,19 @@ def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
     two = GeneratorTask(chosen).module.generator
     trained = WanPipeline.from_pretrained(source).transformer.state_dict()
     for denoiser in (two.transformer, two.transformer_2):
-        torch.testing.assert_close(denoiser.state_dict(), trained, rtol=0, atol=0)
+        # Written in float16; what is read is that, bit for bit.
+        torch.testing.assert_close(
+            denoiser.state_dict(), trained, rtol=0, atol=0, check_dtype=False
+        )
     with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\.1"):
         GeneratorTask(replace(chosen, generator=replace(chosen.generator, layers=2)))
-
-
-def test_a_smaller_patch_begins_as_the_larger_one_seen_in_its_own_cells(task, tmp_path):
-    """What is even or evenly sloped within a token is read and drawn by 2 x 2 cells as by 9."""
-    source = fit(task, config(), tmp_path, progress=False)
-    assert source is not None
-    chosen = replace(config(), start=str(source), world=replace(config().world, size=64))
-    chosen = replace(chosen, generator=replace(chosen.generator, patch=2))
-    small = GeneratorTask(chosen).module.generator
-    large = WanPipeline.from_pretrained(source).transformer
-    torch.manual_seed(0)
-    even = torch.randn(1, 16, 9, 4, 4)  # a value for each token
-    with torch.no_grad():
-        seen = [
-            m.patch_embedding(even.repeat_interleave(p, 3).repeat_interleave(p, 4))
-            for m, p in ((large, 3), (small, 2))
-        ]
-    torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
-
-    slope = torch.tensor([-1.0, 0.0, 1.0])  # over columns, the same for all rows and channels
-    drawn = torch.randn(192)[None] * slope.repeat(3).repeat_interleave(16)[:, None]
-    weights = with_patches(
-        {**large.state_dict(), "proj_out.weight": drawn, "proj_out.bias": torch.ones(144)}, 3, 2
-    )
-    cells = weights["proj_out.weight"].view(2, 2, 16, 192)
-    torch.testing.assert_close(cells[:, 0], -cells[:, 1])
-    torch.testing.assert_close(cells[0], cells[1])
-    assert cells.abs().mean() > 0.1
-    torch.testing.assert_close(weights["proj_out.bias"], torch.ones(64))
 
 
 def test_each_sample_goes_to_the_denoiser_of_its_noise():
     high, low = (build_transformer(config().generator, 64).eval() for _ in range(2))
     both = TwoDenoisers(high, low, 0.875)
     torch.manual_seed(0)
-    x, text = torch.randn(2, 16, 9, 12, 12), torch.randn(2, 32, 64)
+    x, text = torch.randn(2, 16, 9, 8, 8), torch.randn(2, 32, 64)
     t = torch.tensor([875.0, 874.0])
     with torch.no_grad():
         (v,) = both(x, t, text)
@@ -159,8 +143,10 @@ def test_each_sample_goes_to_the_denoiser_of_its_noise():
 
 
 def test_a_share_out_of_bounds_is_named():
-    with pytest.raises(InputError, match=r"generator.frame_noise is 1.5; a share is in \[0, 1\]"):
-        GeneratorConfig(frame_noise=1.5)
+    with pytest.raises(InputError, match=r"generator.high_noise is 1.5; a share is in \[0, 1\]"):
+        GeneratorConfig(high_noise=1.5)
+    with pytest.raises(InputError, match=r"frame_noise_every is -1; it must be 0 or more"):
+        GeneratorConfig(frame_noise_every=-1)
 
 
 def test_tokens_learn_where_they_are_and_the_head_stays_behind(tmp_path):
@@ -171,7 +157,7 @@ def test_tokens_learn_where_they_are_and_the_head_stays_behind(tmp_path):
     text, losses = torch.zeros(2, 32, 64), []
     assert not where.was_asked
     for _ in range(40):
-        transformer(torch.randn(2, 16, 9, 12, 12), torch.full((2,), 1000.0), text)
+        transformer(torch.randn(2, 16, 9, 8, 8), torch.full((2,), 1000.0), text)
         assert where.was_asked
         loss = where()
         assert not where.was_asked

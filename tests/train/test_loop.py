@@ -118,12 +118,12 @@ def test_an_adapter_learns_on_the_clips_that_its_generator_knows(tmp_path, capsy
     shutil.copytree(find_model("embedded"), folder)
     own = json.loads((folder / "pila.json").read_text())
     known = ["thrown_ball", "ripples"]
-    (folder / "pila.json").write_text(json.dumps(own | {"height": 64, "scenes": known}))
+    (folder / "pila.json").write_text(json.dumps(own | {"height": 80, "scenes": known}))
     for recipe in ("embedded", "embedded-couple", "embedded-prophy"):
         run(recipe, tmp_path / "run", model=str(folder), dry_run=True, json=True)
         shown = json.loads(capsys.readouterr().out)
         for config in [shown] if "task" in shown else shown.values():
-            assert (config["world"]["size"], config["world"]["scenes"]) == (64, known)
+            assert (config["world"]["size"], config["world"]["scenes"]) == (80, known)
 
 
 def test_an_estimate_counts_what_is_there(tmp_path):

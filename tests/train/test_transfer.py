@@ -104,7 +104,8 @@ def test_coupling_goes_on_with_two_denoisers(trained, cache, wan_22, tmp_path, m
     ("arguments", "message"),
     [
         (["embedded-text", "--model", "x"], "model is x, but embedded-text trains no adapter"),
-        (["embedded-vae", "--start", "x"], "start is x, but embedded-vae trains no adapter"),
+        (["embedded-text", "--start", "x"], "start is x, but embedded-text trains no adapter"),
+        (["embedded-generator", "--start", "nowhere"], "nowhere"),
         (["embedded-couple", "--data", "nowhere"], "nowhere"),
         (["wan2.1-1.3b"], "has no clips for Wan-AI/Wan2.1-T2V-1.3B-Diffusers; make a latent cache"),
     ],

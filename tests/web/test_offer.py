@@ -10,7 +10,7 @@ def test_the_embedded_pair_alone():
     (name, model), *others = offer([], []).items()
     assert (name, model.place, others) == ("embedded", "embedded", [])
     assert model.adapters == {"embedded": "embedded"}
-    assert (model.limits.side, model.limits.frames, model.limits.steps) == (96, 33, 50)
+    assert (model.limits.side, model.limits.frames, model.limits.steps) == (64, 33, 50)
 
 
 def test_each_model_has_the_adapters_that_fit_it(wan_folder, adapter_folder):

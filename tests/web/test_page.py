@@ -265,7 +265,7 @@ def test_bad_input_is_told_in_words(open_page):
     choose(page, height=50)
     refused(page, "height is 50; it must be a multiple of 48")
     page.get_by_label("Height", exact=True).fill("512")
-    refused(page, "height is 512, over this page's limit; use at most 96")
+    refused(page, "height is 512, over this page's limit; use at most 64")
     page.get_by_label("Height", exact=True).fill("48")
     page.get_by_role("button", name="Correction").click()
     page.get_by_label("Step window").fill("9-1")

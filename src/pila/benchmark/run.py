@@ -27,7 +27,7 @@ class BenchmarkRequest:
     model: Positional[Literal["wan2.1-1.3b", "wan2.2-a14b", "embedded"]] = "embedded"
     """Whose denoiser is built at its real configuration."""
     resolution: tuple[str, ...] = ()
-    """Height x width of the clips, one or several; 480x832 by default, 96x96 for embedded."""
+    """Height x width of the clips, one or several; 480x832 by default, 64x64 for embedded."""
     frames: int | None = None
     """4 n + 1; 81 by default, 33 for embedded."""
     batch: tuple[int, ...] = (1,)
@@ -88,7 +88,7 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
     frames = request.frames or (33 if small else 81)
     sizes = [
         Size.of(resolution, frames=frames, batch=batch)
-        for resolution in request.resolution or (("96x96",) if small else ("480x832",))
+        for resolution in request.resolution or (("64x64",) if small else ("480x832",))
         for batch in request.batch
     ]
     name = request.dtype

@@ -50,7 +50,8 @@ class Train:
     data: Path | None = None
     """A latent cache made with that model (`pila data cache`); the recipe's clips by default."""
     start: str | None = None
-    """The adapter to go on from, a folder or a hub id; untrained by default."""
+    """The adapter to go on from, a folder or a hub id; for a generator the model (`embedded`, or a
+    folder) whose weights it begins with. Untrained by default."""
     dry_run: bool = False
     """Print the whole configuration and train nothing."""
     json: bool = False

@@ -69,10 +69,10 @@ class LatentCache:
         latents, captions, flags = [], [], []
         for index in indices:
             shard = self._shard(index // SHARD)
-            latents.append(shard[0][index % SHARD])
+            latents.append(shard[0][index % SHARD].float())
             captions.append(shard[1][index % SHARD])
             flags.append(shard[2][index % SHARD])
-        return torch.stack(latents).float(), captions, torch.stack(flags)
+        return torch.stack(latents), captions, torch.stack(flags)
 
     def prepare(self, processes: int = 2) -> None:
         """Encode every missing shard, in several processes."""

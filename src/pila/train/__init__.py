@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GROWN_TASKS = ("generator", "vae")
+"""Tasks that may go on from a finished model, of which they then train a part."""
 STAGE_TASKS = ("observe", "recover", "couple")
 """Tasks that train PILA's adapter on any backbone; the others reach into Wan's blocks."""
 
@@ -49,7 +51,8 @@ def run(
         model: the generator (a folder or a hub id) instead of the recipe's; one of the simulated
             world brings its own scenes and size.
         data: a latent cache of that model instead of the recipe's clips.
-        start: the adapter (a folder or a hub id) that the first stage goes on from.
+        start: the adapter (a folder or a hub id) that the first stage goes on from; the model
+            (`embedded`, or a folder) that a generator or a VAE does.
         backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
             place of its denoiser; stages A to C only.
         dry_run: print the whole config and an estimate of size and time, and train nothing.
@@ -127,6 +130,7 @@ def _check_given(
     recipe: str, stages: Mapping[str, "TrainConfig"], *, start: str | None, dry_run: bool
 ) -> None:
     """Refuse what a recipe cannot use, before anything is loaded or downloaded."""
+    from pila.backbones.embedded import find_model
     from pila.data.shard_files import read_header
     from pila.recipes import RECIPES
     from pila.train.config import ADAPTER_TASKS
@@ -135,7 +139,11 @@ def _check_given(
     for name, config in stages.items():
         was = own[name] if isinstance(own, dict) else own
         if config.task not in ADAPTER_TASKS:
-            given = {"data": config.data, "start": start}
+            given = {"data": config.data}
+            if config.task not in GROWN_TASKS:
+                given["start"] = start
+            elif start is not None:
+                find_model(start)
             given["model"] = None if config.model == was.model else config.model
             for option, value in given.items():
                 if value is not None:

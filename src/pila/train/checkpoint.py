@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,20 +95,31 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         ) from error
 
 
-def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's tensors under flat names; its hyperparameters belong to the config."""
+def pack_optimizers(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Optimizers' tensors under flat names; their hyperparameters belong to the config."""
     return {
-        f"optim.{index}.{key}": torch.as_tensor(value)
+        f"{prefix}.{index}.{key}": torch.as_tensor(value)
+        for prefix, optimizer in _named(optimizers)
         for index, state in optimizer.state_dict()["state"].items()
         for key, value in state.items()
     }
 
 
-def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put tensors packed back into an optimizer of the same groups."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optim."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+def unpack_optimizers(
+    optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
+    """Put tensors packed back into optimizers of the same groups."""
+    for prefix, optimizer in _named(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"{prefix}."):
+                _, index, key = name.split(".", 2)
+                state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
+
+def _named(
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> list[tuple[str, torch.optim.Optimizer]]:
+    """Prefix of each optimizer's tensors; one alone is `optim`, as under ZeRO."""
+    return [(f"optim{number or ''}", optimizer) for number, optimizer in enumerate(optimizers)]

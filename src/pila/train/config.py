@@ -10,8 +10,11 @@ from pila.world.corpus import CorpusConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a decay to `final_lr` x lr."""
+    """The optimizer, with a linear warm-up and a decay to `final_lr` x lr."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW for all parameters, or Muon for the matrices inside a generator's blocks. Muon computes
+    in bfloat16: slow on processors without it."""
     lr: float = 1e-3
     decay: Literal["cosine", "tail"] = "cosine"
     """From the first step on as a cosine, or linear over the last quarter of the steps: then a run
@@ -75,45 +78,46 @@ class TextConfig:
 class GeneratorConfig:
     """The embedded WanTransformer3DModel and its flow-matching training."""
 
-    patch: int = 3
-    """Latent cells a token holds in space; its 16 x 9 numbers must fit the width."""
-    heads: int = 6
-    head_dim: int = 32
-    layers: int = 4
-    ffn: int = 768
+    patch: int = 2
+    """Latent cells a token holds in space; its 16 x 4 numbers must fit the width with room."""
+    heads: int = 4
+    head_dim: int = 64
+    layers: int = 6
+    ffn: int = 1024
     boundary: float | None = None
     """Noise level from which on a denoiser of its own is trained, as Wan 2.2 has two; None: one."""
     shift: float = 3.0
     """Flow shift of the noise levels trained on; the same as in sampling."""
     sampling_steps: int = 16
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
-    high_noise: float = 0.4
-    """Share of each batch at noise levels of 0.9 to 1, where the caption alone tells what is where.
-    Else one sample in seven is, and captions are learned last."""
-    frame_noise: float = 0.25
-    """Share of each batch whose frames have noise levels of their own, so that the model learns
-    to read one frame off another; all others have one level, as in sampling."""
-    frame_noise_from: int = 0
-    """First step with such samples."""
+    high_noise: float = 0.1
+    """Share of each batch at noise levels of 0.9 to 1, where the caption alone tells what is where,
+    beside those that the schedule puts there. Large shares starve levels of 0.5 to 0.9, where
+    motion is decided."""
+    frame_noise_every: int = 8
+    """Every so many steps, the samples that are not nearly noise alone have a noise level of its
+    own for each frame, so that the model learns to read one frame off another; in all others frames
+    have one level, as in sampling, which is cheaper. 0 is never."""
     balance: float = 0.5
-    """A clip's loss counts (variance within the mean clip / variance within its scene's)^balance,
-    a third to threefold: else scenes of small things on still ground hardly count beside those
-    that fill the picture. The weight depends on the scene alone, so that the best prediction stays
-    the same."""
+    """A clip's loss counts (change within the mean clip / change within its scene's)^balance, a
+    third to threefold, change being the variance over time: else scenes of small things on still
+    ground hardly count beside those that fill the picture. The weight depends on the scene alone,
+    so that the best prediction stays the same."""
     whereabouts: float = 0.1
     """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
+    compiled: bool = False
+    """Train the blocks through torch.compile, which takes a C++ compiler on CPUs."""
 
     def __post_init__(self) -> None:
-        for name in ("frame_noise", "high_noise", "drop_text"):
+        for name in ("high_noise", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
-        if self.frame_noise + self.high_noise > 1:
+        if self.frame_noise_every < 0:
             raise InputError(
-                f"generator.frame_noise is {self.frame_noise} and high_noise {self.high_noise}; "
-                "together they are at most 1"
+                f"generator.frame_noise_every is {self.frame_noise_every}; it must be 0 or more"
             )
         if self.boundary is not None and not 0 < self.boundary < 1:
             raise InputError(f"generator.boundary is {self.boundary}; a noise level is in (0, 1)")
@@ -295,8 +299,8 @@ class TrainConfig:
     """Of a task inside the generator: keep no activations of its blocks, and compute them anew in
     the backward pass. At Wan's size they would take some hundred GB."""
     start: str | None = None
-    """Folder of the adapter that a stage goes on from; for a generator the model (`embedded`, or a
-    folder) whose transformer each of its denoisers begins as. None begins untrained."""
+    """Folder of the adapter that a stage goes on from; for a generator or a VAE the model
+    (`embedded`, or a folder) whose transformer or VAE it begins as. None begins untrained."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pila.backbones.embedded import find_model
 from pila.data.latents import LatentCache
@@ -22,6 +25,7 @@ from pila.errors import InputError
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
+from pila.train.optimizer import HIDDEN
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
@@ -49,41 +53,6 @@ def build_transformer(config: GeneratorConfig, text_width: int) -> WanTransforme
     )
 
 
-def with_patches(weights: Mapping[str, Tensor], of: int, to: int) -> dict[str, Tensor]:
-    """A Wan transformer's weights for tokens of another patch: the same picture in other cells.
-
-    Args:
-        weights: a state dict whose tokens hold `of` x `of` latent cells.
-        of: side of its patches, in cells.
-        to: side of the new ones. A token stays the same share of the picture where the latents
-            shrink or grow with its patch.
-
-    Returns:
-        The state dict; `patch_embedding` and `proj_out` are resampled bilinearly.
-    """
-    made = dict(weights)
-    if of == to:
-        return made
-
-    def resampling(small: int, large: int) -> Tensor:
-        """[large^2, small^2]: what cells of one grid give to those of the other."""
-        each = torch.eye(small**2).view(-1, 1, small, small)
-        seen = nn.functional.interpolate(
-            each, (large, large), mode="bilinear", align_corners=False, antialias=True
-        )
-        return seen.flatten(1).T
-
-    embedding = weights["patch_embedding.weight"]
-    read = embedding.flatten(2) @ resampling(to, of)
-    made["patch_embedding.weight"] = read.unflatten(2, (1, to, to))
-    for name in ("proj_out.weight", "proj_out.bias"):
-        # Rows lie as (row, column, channel).
-        cells = weights[name].unflatten(0, (of**2, -1))
-        drawn = torch.einsum("nm,m...->n...", resampling(of, to), cells)
-        made[name] = drawn.flatten(0, 1)
-    return made
-
-
 def shifted(u: Tensor, shift: float) -> Tensor:
     """Noise levels from uniform ones, as diffusers' flow schedulers shift them."""
     return shift * u / (1 + (shift - 1) * u)
@@ -97,6 +66,16 @@ def evenly(count: int, rng: torch.Generator) -> Tensor:
 def noise_levels(count: int, shift: float, rng: torch.Generator) -> Tensor:
     """Shifted noise levels [count], spread so that every step sees all ranges."""
     return shifted(evenly(count, rng), shift)
+
+
+@contextmanager
+def kernels_for_training(device: torch.device) -> Iterator[None]:
+    """Attention as products and a softmax on CPUs, where the fused one is slow backwards."""
+    plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with plain, warnings.catch_warnings():
+        # Weights of norms stay in float32 under autocast, which leaves a fused kernel out.
+        warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
+        yield
 
 
 class TwoDenoisers(nn.Module):
@@ -124,7 +103,9 @@ class TwoDenoisers(nn.Module):
         v = torch.zeros_like(x_t)
         for denoiser, mine in ((self.transformer, above), (self.transformer_2, ~above)):
             if mine.any():
-                v[mine] = denoiser(x_t[mine], timestep[mine], text[mine], return_dict=False)[0]
+                v[mine] = denoiser(x_t[mine], timestep[mine], text[mine], return_dict=False)[0].to(
+                    v.dtype
+                )
         return (v,)
 
 
@@ -202,11 +183,14 @@ class GeneratorTask:
     def _denoiser(self) -> WanTransformer3DModel:
         """An untrained transformer, or the one that the recipe starts from."""
         made = build_transformer(self.config.generator, self.captions.encoder.config.d_model)
+        if self.config.generator.compiled:
+            for block in made.blocks:
+                # Their `forward` alone, so that hooks stay outside.
+                block.forward = torch.compile(block.forward)
         if self.config.start is None:
             return made
         start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
-        side = start.config["patch_size"][-1]
-        theirs = with_patches(start.state_dict(), side, self.config.generator.patch)
+        theirs = start.state_dict()
         # Of weights alone: a shape that differs names itself, whatever option it comes from.
         ours = made.state_dict()
         apart = [
@@ -225,9 +209,15 @@ class GeneratorTask:
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
-        matrices = [p for p in self.module.parameters() if p.ndim >= 2]
-        vectors = [p for p in self.module.parameters() if p.ndim < 2]
-        return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        hidden, matrices, vectors = [], [], []
+        for name, p in self.module.named_parameters():
+            inside = ".blocks." in name and p.ndim == 2
+            (hidden if inside else matrices if p.ndim >= 2 else vectors).append(p)
+        return [
+            {"params": hidden, HIDDEN: True},
+            {"params": matrices},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
@@ -237,7 +227,8 @@ class GeneratorTask:
         noise = draws.normal(tuple(x_0.shape[1:]))
         x_t = noised(x_0, noise, levels)
         generator = self.module.generator
-        v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+        with kernels_for_training(x_t.device):
+            v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
         asked = [head() for head in self.module.whereabouts if head.was_asked]
         where = torch.stack(asked).mean()
         error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
@@ -279,8 +270,9 @@ class GeneratorTask:
         order = torch.randperm(batch, generator=rng)
         high = order[: round(generator.high_noise * batch)]
         levels[high] = (1 - (1 - HIGH_NOISE) * evenly(len(high), rng))[:, None]
-        if step >= generator.frame_noise_from:
-            for row in order[len(high) :][: round(generator.frame_noise * batch)]:
+        every = generator.frame_noise_every
+        if every and (step + 1) % every == 0:
+            for row in order[len(high) :]:
                 own = noise_levels(frames, generator.shift, rng)
                 levels[row] = own[torch.randperm(frames, generator=rng)]
         return levels
@@ -292,6 +284,12 @@ class GeneratorTask:
         patch = self.config.generator.patch
         tokens = (x_0.shape[3] // patch) * (x_0.shape[4] // patch)
         return (levels * 1000).repeat_interleave(tokens, dim=1)
+
+    def _halved(self, denoiser: WanTransformer3DModel) -> WanTransformer3DModel:
+        """A copy in float16, half the size; it is finer than the bfloat16 of the training steps."""
+        made = build_transformer(self.config.generator, self.captions.encoder.config.d_model)
+        made.load_state_dict(denoiser.state_dict())
+        return made.half().eval()
 
     def validate(self) -> None:
         """None: what a generator is judged by are its clips."""
@@ -306,7 +304,6 @@ class GeneratorTask:
             num_train_timesteps=1000,
             flow_shift=self.config.generator.shift,
         )
-        self.module.eval()
         one, two = self.module.generator, None
         if isinstance(one, TwoDenoisers):
             one, two = one.transformer, one.transformer_2
@@ -316,8 +313,8 @@ class GeneratorTask:
             vae=AutoencoderKLWan.from_pretrained(self.parts / "vae"),
             # Annotated in diffusers with the class of its default alone.
             scheduler=scheduler,  # pyright: ignore[reportArgumentType]
-            transformer=one,
-            transformer_2=two,
+            transformer=self._halved(one),
+            transformer_2=None if two is None else self._halved(two),
             boundary_ratio=self.config.generator.boundary,
         ).save_pretrained(beside)
         (beside / "pila.json").write_text(json.dumps(self.sampling()))
@@ -329,7 +326,7 @@ def scene_weights(cache: LatentCache, balance: float) -> Tensor:
     """Weight of each scene's loss [scenes], mean 1; see `GeneratorConfig.balance`."""
     scenes = len(cache.world.named)
     latents, _, _ = cache.batch(list(range(min(len(cache), SHARES * scenes))))
-    within = latents.var((2, 3, 4)).mean(1)
+    within = latents.var(2).mean((1, 2, 3))
     by_scene = torch.stack([within[scene::scenes].mean() for scene in range(scenes)])
     weights = ((by_scene.mean() / by_scene) ** balance).clamp(1 / 3, 3)
     return weights / weights.mean()

@@ -29,6 +29,7 @@ from pila.provenance import commit
 from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
 from pila.train.draws import Draws, rows_of
+from pila.train.optimizer import make_optimizers
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Task(Protocol):
         ...
 
     def groups(self) -> list[dict]:
-        """AdamW parameter groups; one may carry `lr_scale`."""
+        """Parameter groups, as `make_optimizers` takes them."""
         ...
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
@@ -140,15 +141,13 @@ def fit(
     optim = config.optim
     accelerator = accelerator or make_accelerator(optim)
     groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
-    optimizer: Any = torch.optim.AdamW(
-        groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
-    )
+    optimizers = make_optimizers(groups, optim)
     module = task.module
     ordered = [p for group in groups for p in group["params"]]
-    start, kept = _resume(output, config, module, optimizer, accelerator)
-    forward, optimizer = accelerator.prepare(Step(task), optimizer)
+    start, kept = _resume(output, config, module, optimizers, accelerator)
+    forward, *optimizers = accelerator.prepare(Step(task), *optimizers)
     if zero.is_used():
-        zero.spread(optimizer, ordered, kept)
+        zero.spread(optimizers[0], ordered, kept)
     trained = dict(module.named_parameters())
     average = {
         name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
@@ -163,7 +162,7 @@ def fit(
     metrics_path = output / "metrics.jsonl" if first else Path(os.devnull)
     with metrics_path.open("a") as metrics_file, _bar(start, last, progress and first) as bar:
         for step in range(start, last):
-            for group in optimizer.param_groups:
+            for group in (group for each in optimizers for group in each.param_groups):
                 group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
             parts = rows_of(
                 config.seed,
@@ -183,8 +182,9 @@ def fit(
                     accelerator.backward(loss)
                     if accelerator.sync_gradients:
                         norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
+                    for optimizer in optimizers:
+                        optimizer.step()
+                        optimizer.zero_grad(set_to_none=True)
                 losses.append(loss.detach())
                 figures.append(metrics)
             if optim.ema:
@@ -201,7 +201,7 @@ def fit(
                 bar.set_postfix(loss=f"{total:.4f}", refresh=False)
             bar.update()
             if (step + 1) % checkpoint_every == 0 or step == last - 1:
-                state = _state(module, optimizer, ordered, average)
+                state = _state(module, optimizers, ordered, average)
                 if first:
                     _checkpoint(output, config, task, state, step + 1, processes)
                 accelerator.wait_for_everyone()
@@ -254,15 +254,18 @@ def _begin(output: Path, config: TrainConfig) -> None:
 
 
 def _state(
-    module: nn.Module, optimizer: Any, ordered: list[nn.Parameter], average: dict[str, Tensor]
+    module: nn.Module,
+    optimizers: list[Any],
+    ordered: list[nn.Parameter],
+    average: dict[str, Tensor],
 ) -> dict[str, Tensor]:
     """What a checkpoint holds; under ZeRO all processes bring their pieces together."""
     weights = dict(module.state_dict())
     if zero.is_used():
         weights |= zero.full_weights(module)
-        packed = zero.gather(optimizer, ordered)
+        packed = zero.gather(optimizers[0], ordered)
     else:
-        packed = checkpoint.pack_optimizer(optimizer)
+        packed = checkpoint.pack_optimizers(optimizers)
     tensors = {f"model.{k}": v for k, v in weights.items()}
     return tensors | {f"average.{k}": v for k, v in average.items()} | packed
 
@@ -287,7 +290,7 @@ def _resume(
     output: Path,
     config: TrainConfig,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[Any],
     accelerator: Accelerator,
 ) -> tuple[int, dict[str, Tensor]]:
     """The step to go on from and the checkpoint's tensors; 0 and none without a checkpoint."""
@@ -306,7 +309,7 @@ def _resume(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
     if not zero.is_used():
-        checkpoint.unpack_optimizer(optimizer, tensors)
+        checkpoint.unpack_optimizers(optimizers, tensors)
     log.info("resuming %s at step %d", output, record["step"])
     if record["processes"] != accelerator.num_processes:
         log.warning(

@@ -201,7 +201,9 @@ class CaptionEncoder:
     def __call__(self, captions: list[str]) -> Tensor:
         """Embeddings [b, 32, d], zero behind the last token of each caption."""
         tokens, mask = tokenise(self.tokenizer, captions)
-        return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
+        # In its own precision, as in sampling.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 
 def vary(caption: str, draw) -> str:

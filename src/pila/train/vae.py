@@ -12,6 +12,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor
 
+from pila.backbones.embedded import find_model
 from pila.backbones.vae import skip_past_taps
 from pila.train.config import TrainConfig, VaeConfig
 from pila.train.draws import Draws
@@ -64,9 +65,17 @@ class VaeTask:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
-        self.module: Any = build_vae(config.vae)
+        self.module: Any = self._begin()
         # Train crops tell nothing about captions: a part of the corpus is enough.
         self.pool = np.stack(list(frames_of(config.world, POOL)))
+
+    def _begin(self) -> AutoencoderKLWan:
+        """An untrained VAE, or that of the model that the recipe starts from."""
+        if self.config.start is None:
+            return build_vae(self.config.vae)
+        vae = AutoencoderKLWan.from_pretrained(find_model(self.config.start) / "vae")
+        skip_past_taps(vae)
+        return vae
 
     def groups(self) -> list[dict]:
         """One group: the whole VAE."""

@@ -46,6 +46,10 @@ def set_up(accelerator: Any, optim: OptimConfig, micro: int) -> None:
             f"optim.ema is {optim.ema} and optim.precision {optim.precision}; under DeepSpeed "
             "weights are then in half precision and cannot be averaged: set one of them off"
         )
+    if optim.optimizer != "adamw":
+        raise InputError(
+            f"optim.optimizer is {optim.optimizer!r}; DeepSpeed spreads AdamW alone: use adamw"
+        )
     plugin.deepspeed_config |= {
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accelerator.gradient_accumulation_steps,
@@ -57,7 +61,7 @@ def set_up(accelerator: Any, optim: OptimConfig, micro: int) -> None:
 
 
 def gather(optimizer: Any, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """The optimizer's tensors, whole, named as `checkpoint.pack_optimizer` names them.
+    """The optimizer's tensors, whole, named as `checkpoint.pack_optimizers` names them.
 
     All processes must call it. Empty before the first step.
 

@@ -100,7 +100,9 @@ def test_calibration_reads_the_bank_too(small):
     results, text = run_table("calibration", **small)
     assert "pila-calibrated" in rows_of(results)
     read = json.loads((small["output"] / "bank.json").read_text())["r2"]
-    assert set(read) == {f"{m}-{s}" for m in ("pila", "pila-calibrated", "pila-held") for s in SEEDS}
+    assert set(read) == {
+        f"{m}-{s}" for m in ("pila", "pila-calibrated", "pila-held") for s in SEEDS
+    }
     assert "The bank against true fields" in text
 
 

@@ -100,7 +100,7 @@ def test_a_clip_that_stops_stands_above_its_true_twin(tmp_path):
         r.change for r in score(ScoreRequest(videos=(tmp_path,), device="cpu"))["reports"]
     )
     assert broken.score > true.score
-    assert broken.among_true > 0.8
+    assert broken.among_true > max(0.7, true.among_true)
 
 
 def test_another_adapters_bank_is_not_calibrated_but_the_change_is(folder, tmp_path):

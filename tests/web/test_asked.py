@@ -41,15 +41,15 @@ def test_everything(offered):
         adapter_scale=-0.5,
         step_window=" 2-4 ",
         top_k=0,
-        height=96,
-        width=64,
+        height=64,
+        width=48,
         num_frames=33,
         negative_prompt="a blur",
     )
     assert made.labels == "fluid,thermal"
     assert (made.seed, made.steps, made.guidance_scale) == (9, 50, 2.0)
     assert (made.adapter_scale, made.step_window, made.top_k) == (-0.5, "2-4", 0)
-    assert (made.height, made.width, made.num_frames) == (96, 64, 33)
+    assert (made.height, made.width, made.num_frames) == (64, 48, 33)
     assert made.negative_prompt == "a blur"
     assert request(offered, labels=[], step_window="  ").labels == "none"
 

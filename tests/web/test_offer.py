@@ -43,7 +43,7 @@ def test_refusals(wan_folder, adapter_folder, tmp_path):
     with pytest.raises(InputError, match="would both be called"):
         offer([str(wan_folder)], [str(adapter_folder), str(twin)])
     with pytest.raises(InputError, match="raise --max-frames and --max-side"):
-        offer([], [], Limits(side=64))
+        offer([], [], Limits(side=48))
 
 
 @pytest.mark.parametrize(

@@ -156,17 +156,6 @@ def inputs(
 ) -> dict[str, Tensor]:
     """Random `latents` (float32), `text` [b, n, d] in the denoiser's precision, `sigma` [b]."""
     config = denoiser_config(model)
-    patch = config["patch_size"]
-    _, _, t, h, w = size.latents
-    for name, cells, p in (
-        ("height", h, patch[1]),
-        ("width", w, patch[2]),
-        ("frames", t, patch[0]),
-    ):
-        if cells % p:
-            raise InputError(
-                f"{name} gives {cells} latent cells, and {model} takes multiples of {p}"
-            )
     rng = torch.Generator(device).manual_seed(1)
     tokens = 32 if model == "embedded" else TOKENS
     return {

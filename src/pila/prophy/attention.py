@@ -18,6 +18,7 @@ processor needs torchvision. Other models of the same interface (`get_decoder().
 returning its weights, `config.video_token_id`) take a `prepare` of their own.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -278,10 +279,16 @@ class VideoAttention:
             ids = ids[:, : int(last[0])] if len(last) else ids
         if not ids.shape[1]:
             raise ClipError("no answer: the model ended at once")
-        cache = made.past_key_values
+        cache = made.get("cache", made.get("past_key_values"))
         if over := cache.get_seq_length() - asked:
             cache.crop(-over)
         return ids, cache
+
+    @property
+    def _cache_name(self) -> str:
+        """What the model calls its keys and values: `past_key_values` before transformers 5.24."""
+        known = inspect.signature(self.model.forward).parameters
+        return "cache" if "cache" in known else "past_key_values"
 
     @torch.no_grad()
     def rows(self, inputs: Mapping[str, Tensor], ids: Tensor, cache: Any) -> Float[Tensor, "a n"]:
@@ -314,7 +321,9 @@ class VideoAttention:
         hooks = [decoder.layers[i].self_attn.register_forward_hook(keep) for i in self.layers]
         try:
             with _eager(decoder):
-                self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                self.model(
+                    input_ids=ids, use_cache=True, logits_to_keep=1, **{self._cache_name: cache}
+                )
         finally:
             for hook in hooks:
                 hook.remove()

@@ -263,7 +263,7 @@ def test_bad_input_is_told_in_words(open_page):
     refused(page, "the prompt is empty")
     page.get_by_label("Prompt", exact=True).fill("<b id=injected>{{value}} ${1 + 1}</b>")
     choose(page, height=50)
-    refused(page, "height is 50; it must be a multiple of 48")
+    refused(page, "height is 50; it must be a multiple of 16")
     page.get_by_label("Height", exact=True).fill("512")
     refused(page, "height is 512, over this page's limit; use at most 64")
     page.get_by_label("Height", exact=True).fill("48")

@@ -57,7 +57,7 @@ def embedded_text() -> TrainConfig:
 
 
 def embedded_generator() -> TrainConfig:
-    """The embedded generator on the mixed corpus, half of it violated. An hour of two new cores."""
+    """The embedded generator on the mixed corpus, half of it violated; needs a C++ compiler."""
     return TrainConfig(
         task="generator",
         world=replace(WORLD, clips=16_384),

@@ -20,8 +20,10 @@ def make_optimizers(groups: list[dict[str, Any]], optim: OptimConfig) -> list[An
     Returns:
         One optimizer, or two. Groups keep their `lr_scale`.
     """
-    by_muon = [g for g in groups if optim.optimizer == "muon" and g.get(HIDDEN)]
-    by_adamw = [g for g in groups if g not in by_muon]
+    by_muon, by_adamw = [], []
+    for group in groups:
+        muon = optim.optimizer == "muon" and group.get(HIDDEN)
+        (by_muon if muon else by_adamw).append(group)
     made: list[Any] = []
     if by_adamw:
         made.append(

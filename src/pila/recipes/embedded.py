@@ -76,6 +76,18 @@ def embedded_generator() -> TrainConfig:
     )
 
 
+def embedded_generator_fine() -> TrainConfig:
+    """The embedded generator goes on: three times the clips, more of the middle noise levels."""
+    recipe = embedded_generator()
+    return replace(
+        recipe,
+        start="embedded",
+        world=replace(recipe.world, clips=49_152),
+        generator=replace(recipe.generator, trained_shift=1.5, pixels=0.5),
+        optim=replace(recipe.optim, lr=1.2e-3, decay="cosine", steps=8_500),
+    )
+
+
 def embedded_large() -> TrainConfig:
     """Wider and deeper, two denoisers as in Wan 2.2; not shipped. Hours on a GPU."""
     recipe = embedded_generator()
@@ -179,6 +191,7 @@ RECIPES = (
     embedded_vae_small,
     embedded_text,
     embedded_generator,
+    embedded_generator_fine,
     embedded_large,
     embedded_two,
     embedded,

@@ -87,7 +87,9 @@ class GeneratorConfig:
     boundary: float | None = None
     """Noise level from which on a denoiser of its own is trained, as Wan 2.2 has two; None: one."""
     shift: float = 3.0
-    """Flow shift of the noise levels trained on; the same as in sampling."""
+    """Flow shift of sampling, and of the noise levels trained on unless `trained_shift` is set."""
+    trained_shift: float | None = None
+    """Flow shift of the noise levels trained on, where it differs from the one of sampling."""
     sampling_steps: int = 16
     guidance_scale: float = 2.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
@@ -104,6 +106,9 @@ class GeneratorConfig:
     third to threefold, change being the variance over time: else scenes of small things on still
     ground hardly count beside those that fill the picture. The weight depends on the scene alone,
     so that the best prediction stays the same."""
+    pixels: float = 0.0
+    """Share of the loss that counts errors by what they do to the picture (`pixel_metric`), not
+    all channels alike. The best prediction stays the same."""
     whereabouts: float = 0.1
     """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
@@ -112,13 +117,17 @@ class GeneratorConfig:
     """Train the blocks through torch.compile, which takes a C++ compiler on CPUs."""
 
     def __post_init__(self) -> None:
-        for name in ("high_noise", "drop_text"):
+        for name in ("high_noise", "pixels", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
         if self.frame_noise_every < 0:
             raise InputError(
                 f"generator.frame_noise_every is {self.frame_noise_every}; it must be 0 or more"
             )
+        for name in ("shift", "trained_shift"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"generator.{name} is {value}; it must be over 0")
         if self.boundary is not None and not 0 < self.boundary < 1:
             raise InputError(f"generator.boundary is {self.boundary}; a noise level is in (0, 1)")
 

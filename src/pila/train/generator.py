@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pila.backbones.embedded import find_model
+from pila.backbones.vae import load_vae
 from pila.data.latents import LatentCache
 from pila.errors import InputError
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
 from pila.train.optimizer import HIDDEN
+from pila.train.pixel_metric import pixel_metric
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
@@ -173,6 +175,7 @@ class GeneratorTask:
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
         self.weights = scene_weights(self.cache, config.generator.balance)
+        self.root = self._root()
         torch.manual_seed(config.seed)
         self.module: Any = self._denoiser()
         if config.generator.boundary is not None:
@@ -207,6 +210,17 @@ class GeneratorTask:
         made.load_state_dict(theirs)
         return made
 
+    def _root(self) -> Tensor | None:
+        """R [c, c] with R^T R the metric that errors are counted by; None: all channels alike."""
+        share = self.config.generator.pixels
+        if not share:
+            return None
+        scenes = len(self.cache.world.named)
+        latents, _, _ = self.cache.batch(list(range(min(len(self.cache), 2 * scenes))))
+        metric = pixel_metric(load_vae(self.parts / "vae"), latents)
+        plain = torch.eye(len(metric))
+        return torch.linalg.cholesky((1 - share) * plain + share * metric).T.contiguous()
+
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
         hidden, matrices, vectors = [], [], []
@@ -231,7 +245,12 @@ class GeneratorTask:
             v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
         asked = [head() for head in self.module.whereabouts if head.was_asked]
         where = torch.stack(asked).mean()
-        error = (v - velocity_target(x_0, noise)).square().mean((1, 2, 3, 4))
+        off = v - velocity_target(x_0, noise)
+        error = off.square().mean((1, 2, 3, 4))
+        counted = error
+        if self.root is not None:
+            seen = torch.einsum("dc,bcthw->bdthw", self.root.to(off), off)
+            counted = seen.square().mean((1, 2, 3, 4))
         sigma = levels[:, 0]
         alike = (levels == sigma[:, None]).all(1)
         split = {
@@ -241,7 +260,7 @@ class GeneratorTask:
         }
         weights = self.weights[[index % len(self.weights) for index in indices]]
         split["whereabouts"] = where.item()
-        return (weights * error).mean() + self.config.generator.whereabouts * where, split
+        return (weights * counted).mean() + self.config.generator.whereabouts * where, split
 
     def sampling(self) -> dict[str, Any]:
         """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
@@ -266,14 +285,15 @@ class GeneratorTask:
         a clear frame to read the noisy ones off.
         """
         generator = self.config.generator
-        levels = noise_levels(batch, generator.shift, rng)[:, None].repeat(1, frames)
+        shift = generator.trained_shift or generator.shift
+        levels = noise_levels(batch, shift, rng)[:, None].repeat(1, frames)
         order = torch.randperm(batch, generator=rng)
         high = order[: round(generator.high_noise * batch)]
         levels[high] = (1 - (1 - HIGH_NOISE) * evenly(len(high), rng))[:, None]
         every = generator.frame_noise_every
         if every and (step + 1) % every == 0:
             for row in order[len(high) :]:
-                own = noise_levels(frames, generator.shift, rng)
+                own = noise_levels(frames, shift, rng)
                 levels[row] = own[torch.randperm(frames, generator=rng)]
         return levels
 

@@ -8,6 +8,9 @@ import numpy as np
 CHROMA = 50.0
 """Least difference between a body's strongest and weakest channel [0, 255]."""
 
+ZIGZAG = 1 / 9
+"""Third harmonic of a triangle wave, relative to its first."""
+
 
 def body_mask(frames: np.ndarray) -> np.ndarray:
     """Soft mask [t, h, w] of the saturated body, balanced about half coverage.
@@ -95,6 +98,20 @@ def fit_damped_cosine(t: np.ndarray, y: np.ndarray, *, offset: bool = True) -> D
     middle = float(found[best, 2, 0]) if offset else 0.0
     swing = float(np.sqrt(((part[:, 0] - middle) ** 2).mean()))
     return DampedCosine(float(omega), float(decay), middle, swing, float(np.sqrt(misfits[best])))
+
+
+def overtone(t: np.ndarray, y: np.ndarray, fit: DampedCosine) -> float:
+    """Share of the third harmonic in y(t) that is in step with the oscillation `fit`, signed.
+
+    0 for a cosine, `ZIGZAG` where the motion goes straight from turn to turn, below 0 where it
+    lingers there. It tells a zigzag where noise of the reading hides the misfit.
+    """
+    tone = _basis(t, np.array([fit.omega]), np.array([fit.decay]), True)[0]
+    third = _basis(t, np.array([3 * fit.omega]), np.array([fit.decay]), False)[0]
+    a, b, _, c, d = np.linalg.lstsq(np.concatenate([tone, third], 1), y, rcond=None)[0]
+    first, high = complex(a, -b), complex(c, -d)
+    size = max(abs(first), 1e-12)
+    return float((high * (first.conjugate() / size) ** 3).real / size)
 
 
 def _basis(t: np.ndarray, omega: np.ndarray, decay: np.ndarray, offset: bool) -> np.ndarray:

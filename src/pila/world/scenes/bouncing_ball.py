@@ -36,7 +36,7 @@ HEIGHTS = {"low down": (1.0, 1.1), "high up": (1.8, 1.95)}
 DRIFT = (0.28, 0.36)
 """Sideways speed [m/s]."""
 SETTLED = 0.02 * EXTENT
-"""Hops lower than this [m] last under four frames: too short to be told from rest."""
+"""Twice this [m] is the least that a ball must rise and fall by for its path to be read."""
 
 TEMPLATES = (
     "a {size} {colour} {material} ball is dropped from {height} and bounces to the {side}",
@@ -146,7 +146,7 @@ class BouncingBall:
         )
 
     def measure(self, frames: np.ndarray) -> dict[str, float]:
-        """Errors of free fall, of restitution, of the floor's height and of shape, 0..1.
+        """Errors of free fall, of restitution, of the path between contacts and of shape, 0..1.
 
         All are 1 where frames [t, h, w, 3] show the ball in fewer than four fifths of them.
         """
@@ -156,19 +156,19 @@ class BouncingBall:
             return dict.fromkeys(self.laws, 1.0)
         t = (np.arange(len(frames)) / FRAME_RATE)[seen]
         x, y = track.centre[seen].T
-        read = read_bounces(t, y, GRAVITY, SETTLED)
-        if read is None:
+        if np.ptp(y) < 2 * SETTLED:
             return dict.fromkeys(self.laws, 1.0)
+        read = read_bounces(t, y, GRAVITY, EXTENT)
         _, sideways = polynomial_fit(t, x, 1)
         path = np.abs(np.diff(x)).sum() + np.abs(np.diff(y)).sum()
         misfit = np.hypot(read.misfit, np.sqrt((sideways**2).mean()))
-        same = np.ptp(read.ratio) / read.ratio.mean() if len(read.ratio) > 1 else 1.0
-        gain = max(read.ratio.max() - 1.0, 0.0) if len(read.ratio) else 1.0
-        spread = np.ptp(read.height) if len(read.height) > 1 else np.inf
+        first, others = read.ratio
+        unlike = abs(first - others) / max(min(read.ratio), 1e-9)
+        gain = max(first, others) - 1.0
         return {
             "gravity": relative(abs(read.gravity - GRAVITY), GRAVITY),
-            "restitution": relative(max(same, gain), 1.0),
-            "contact": max(relative(misfit, 0.05 * path), relative(spread, 0.5 * np.ptp(y))),
+            "restitution": relative(max(unlike, gain), 1.0) if read.bounces else 1.0,
+            "contact": relative(misfit, 0.05 * path) if read.bounces else 1.0,
             "shape": shape_error(track),
         }
 

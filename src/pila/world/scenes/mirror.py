@@ -163,7 +163,7 @@ class Mirror:
         moved = min(speeds) > 0.05
         return {
             "reflection": relative(abs(float(turned)), 0.6) if moved else 1.0,
-            "speed": max(relative(abs(speeds[1] - speeds[0]), min(speeds)), bend.drift),
+            "speed": relative(abs(speeds[1] - speeds[0]), min(speeds)),
             "straight": max(bend.swerve, relative(bend.misfit, 0.05 * bend.reach)),
             "contact": relative(abs(bend.point[axis] - surface), 0.2) if moved else 1.0,
         }

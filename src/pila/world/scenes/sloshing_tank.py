@@ -186,6 +186,8 @@ def read_surface(strength: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] |
     # The lower half of what is always covered tells where the walls are.
     low = rows[len(rows) // 2 : -1]
     columns = np.median(share[:, low].mean(1), 0)
+    # Through a VAE the colour pales towards the walls: the middle tells what is whole.
+    columns = np.clip(columns / max(float(np.median(columns[columns > 0.5])), 0.5), 0, 1)
     width = columns.sum() * cell
     inside = np.nonzero(columns > 0.95)[0][1:-1]
     if len(inside) < 8:

@@ -8,7 +8,15 @@ import numpy as np
 from pila.physics.layout import Category, Slot
 from pila.world.balls import PALETTE
 from pila.world.captions import choose, write_caption
-from pila.world.elastic import body_mask, fit_damped_cosine, growing, rate_of, released
+from pila.world.elastic import (
+    ZIGZAG,
+    body_mask,
+    fit_damped_cosine,
+    growing,
+    overtone,
+    rate_of,
+    released,
+)
 from pila.world.fit import relative
 from pila.world.render import background, coverage, paint, pixel_centres, to_uint8
 from pila.world.scene import FRAME_RATE, Canvas, Clip, Fields
@@ -80,7 +88,7 @@ class SpringMass:
     name = "spring_mass"
     categories = (Category.ELASTIC,)
     violations = ("growing_amplitude", "wrong_period", "stops", "sawtooth", "jitter", "growing")
-    laws = ("harmonic", "period", "energy", "shape")
+    laws = ("harmonic", "overtone", "period", "energy", "shape")
     templates = TEMPLATES
     words = WORDS
 
@@ -132,7 +140,7 @@ class SpringMass:
         )
 
     def measure(self, frames: np.ndarray) -> dict[str, float]:
-        """Errors of the harmonic motion, of its period, of its energy and of the shape, 0..1.
+        """Errors of the harmonic motion, of its turns, of period, energy and shape, 0..1.
 
         All are 1 where frames [t, h, w, 3] show the block in fewer than four fifths of them, or
         where it moves by less than half a pixel.
@@ -148,7 +156,8 @@ class SpringMass:
         extension = CEILING - fit.offset - np.sqrt(np.median(area)) / 2 - NATURAL_LENGTH
         squared = fit.omega**2 + fit.decay**2
         return {
-            "harmonic": relative(fit.misfit, 0.25 * fit.swing),
+            "harmonic": relative(fit.misfit, fit.swing),
+            "overtone": relative(max(overtone(t, y, fit), 0.0), ZIGZAG),
             "period": relative(abs(squared * extension / GRAVITY - 1), 1.0),
             "energy": relative(fit.growth(t[-1]), 1.0),
             "shape": relative(2 * area.std(), area.mean()),

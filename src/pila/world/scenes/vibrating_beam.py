@@ -183,7 +183,7 @@ class VibratingBeam:
             return dict.fromkeys(self.laws, 1.0)
         return {
             "mode_shape": relative(float(np.sqrt((rest**2).mean())), 0.3 * swing),
-            "harmonic": relative(fit.misfit, 0.25 * fit.swing),
+            "harmonic": relative(fit.misfit, fit.swing),
             "energy": relative(fit.growth(t[-1]), 1.0),
             "length": relative(2 * length.std(), 0.25 * length.mean()),
         }

@@ -7,10 +7,13 @@ import pytest
 import torch
 from diffusers import WanPipeline
 
+from pila.backbones.embedded import EMBEDDED_MODEL
+from pila.backbones.vae import load_vae
 from pila.errors import InputError
 from pila.provenance import weights_hash
 from pila.recipes import RECIPES
 from pila.train.config import GeneratorConfig
+from pila.train.draws import Draws
 from pila.train.generator import (
     GeneratorTask,
     TwoDenoisers,
@@ -62,6 +65,55 @@ def test_frames_have_levels_of_their_own_in_every_other_step(task):
     # Always a clear frame to read the others off, and a noisy one to be read.
     assert (levels[apart].amin(1) < 0.3).all()
     assert (levels[apart].amax(1) > 0.9).all()
+
+
+def test_noise_levels_are_trained_on_by_a_shift_of_their_own(task):
+    one = replace(task.config.generator, high_noise=0.0, frame_noise_every=0)
+    medians = []
+    for shift in (None, 1.0):
+        task.config = replace(task.config, generator=replace(one, trained_shift=shift))
+        levels = task.frame_levels(64, 9, 0, torch.Generator().manual_seed(0))
+        medians.append(levels[:, 0].median().item())
+    task.config = config()
+    assert medians == pytest.approx([0.75, 0.5], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["shift", "trained_shift"])
+def test_a_shift_below_zero_is_refused(name):
+    with pytest.raises(InputError, match=rf"generator.{name} is -1.0; it must be over 0"):
+        GeneratorConfig(**{name: -1.0})
+
+
+def test_errors_are_counted_by_what_they_do_to_the_picture(cache):
+    chosen = config()
+    plain = GeneratorTask(chosen)
+    shown = GeneratorTask(replace(chosen, generator=replace(chosen.generator, pixels=1 - 1e-6)))
+    shown.module.load_state_dict(plain.module.state_dict())
+    metric = shown.root.T @ shown.root
+    assert plain.root is None
+    assert metric.trace() == pytest.approx(16, rel=1e-3)
+    # Nearly all that shows lies in a few directions of the embedded VAE's latents.
+    sizes = torch.linalg.eigvalsh(metric)
+    assert sizes[-6:].sum() > 0.9 * sizes.sum()
+    # The decoder itself agrees: a step along the most visible one changes more than the least.
+    vae = load_vae(EMBEDDED_MODEL / "vae")
+    latents, _, _ = shown.cache.batch([0])
+    mean, std = (
+        torch.tensor(v).view(1, -1, 1, 1, 1)
+        for v in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    seen, axes = [], torch.linalg.eigh(metric).eigenvectors
+    with torch.no_grad():
+        before = vae.decode(latents * std + mean).sample
+        for axis in (axes[:, -1], axes[:, 0]):
+            step = 0.1 * torch.randn(latents.shape[2:], generator=torch.Generator().manual_seed(1))
+            moved = latents + torch.einsum("c,thw->cthw", axis, step)
+            seen.append((vae.decode(moved * std + mean).sample - before).square().mean().item())
+    assert seen[0] > 20 * seen[1]
+    draws = Draws(seed=0, step=0, batch=4, rows=range(4))
+    losses = [task.loss(draws) for task in (plain, shown)]
+    assert losses[0][0].item() != pytest.approx(losses[1][0].item(), rel=1e-3)
+    assert losses[0][1]["whereabouts"] == losses[1][1]["whereabouts"]
 
 
 def test_timesteps_by_token_say_the_same_as_one_for_all(task):

@@ -12,7 +12,7 @@ from pila.physics.layout import Slot
 from pila.physics.residual import Coefficients
 from pila.physics.terms.elastic import deformation_compatibility, stress_strain_closure
 from pila.physics.terms.rigid_body import kinematic_consistency
-from pila.world.elastic import body_mask, fit_damped_cosine, released
+from pila.world.elastic import ZIGZAG, body_mask, fit_damped_cosine, overtone, released
 from pila.world.scene import Canvas
 from pila.world.scenes.spring_mass import EXTENT, GRAVITY, SpringMass, read_block
 
@@ -49,6 +49,20 @@ def test_the_fit_recovers_a_damped_cosine():
     assert fit.offset == pytest.approx(0.4, abs=1e-3)
     assert fit.misfit < 0.01 * fit.swing
     assert fit_damped_cosine(t, released(t, 0.1, 7.3, 0.25)[::-1]).growth(2.0) > 0.5
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.7, 2.5])
+def test_the_overtone_tells_a_zigzag_from_a_cosine_and_from_noise(phase):
+    t = np.arange(33) / 16
+    noise = 0.01 * np.random.default_rng(0).normal(size=33)
+    cosine = 0.4 + 0.1 * np.cos(7.3 * t + phase)
+    zigzag = 0.4 + 0.1 * 2 / np.pi * np.arcsin(np.cos(7.3 * t + phase))
+    lingering = 0.4 + 0.1 * np.tanh(2 * np.cos(7.3 * t + phase))
+    shares = [overtone(t, y, fit_damped_cosine(t, y)) for y in (cosine, cosine + noise, zigzag)]
+    assert shares[0] == pytest.approx(0, abs=0.005)
+    assert abs(shares[1]) < 0.05
+    assert shares[2] == pytest.approx(ZIGZAG, rel=0.1)
+    assert overtone(t, lingering, fit_damped_cosine(t, lingering)) < -0.05
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -73,6 +73,9 @@ embedded-generator: embedded-vae embedded-text
 	$(call COPY,$(RUNS)/generator/model/transformer,$(ASSETS)/embedded/transformer)
 	$(call COPY,$(RUNS)/generator/model/scheduler,$(ASSETS)/embedded/scheduler)
 	cp $(RUNS)/generator/model/model_index.json $(RUNS)/generator/model/pila.json $(ASSETS)/embedded/
+	$(PILA) train embedded-generator-fine --output $(RUNS)/generator-fine
+	$(call COPY,$(RUNS)/generator-fine/model/transformer,$(ASSETS)/embedded/transformer)
+	cp $(RUNS)/generator-fine/model/pila.json $(ASSETS)/embedded/
 
 embedded-adapter: embedded-generator  ## all three stages, and what its scores are worth
 	$(PILA) train embedded --output $(RUNS)/adapter

@@ -80,7 +80,21 @@ def test_the_plain_control_has_the_size_of_the_adapter():
     assert sizes["plain"] == pytest.approx(sizes["pila"], rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["pila", "plain"])
+def test_errors_of_moving_things_count_for_any_adapter(kind):
+    draws = Draws(seed=0, step=2, batch=2, rows=range(2))
+    plain = CoupleTask(config(kind=kind, moving=0.0, residual_weight=0.0)).loss(draws)
+    loss, metrics = CoupleTask(config(kind=kind, moving=0.75, residual_weight=0.0)).loss(draws)
+    # Untrained, both errors are the frozen generator's own.
+    assert plain[0].item() == pytest.approx(metrics["flow_frozen"], rel=1e-5)
+    assert loss.item() == pytest.approx(metrics["moving_frozen"], rel=1e-5)
+    # A frozen generator errs most where things move.
+    assert metrics["moving_frozen"] > 1.1 * metrics["flow_frozen"]
+
+
 def test_options_are_checked():
+    with pytest.raises(ValueError, match=r"couple\.moving is 1.5; a share is in \[0, 1\]"):
+        CoupleConfig(moving=1.5)
     with pytest.raises(ValueError, match=r"couple\.kind is 'none'"):
         CoupleConfig(kind="none")
     with pytest.raises(ValueError, match="residual_weight is -1"):

@@ -5,7 +5,7 @@ import torch
 
 from pila.physics import Calculus
 from pila.physics.bank import Slot
-from pila.train.masks import FLOOR, blended, bootstrap_mask, physical_mask
+from pila.train.masks import FLOOR, MOST, blended, bootstrap_mask, motion_weight, physical_mask
 
 FD = Calculus()
 
@@ -50,3 +50,26 @@ def test_blend_runs_from_bootstrap_to_physical():
     assert blended(one, two, 5, 10).mean() == 0.5
     assert blended(one, two, 10, 10).mean() == 1
     assert blended(one, two, 0, 0).mean() == 1
+
+
+def test_flow_errors_count_most_where_the_estimate_changes():
+    x = torch.randn(2, 16, 1, 8, 8).repeat(1, 1, 9, 1, 1)  # texture at rest
+    x[:, :, 4:, 2:4, 2:4] += 1.0
+    weight = motion_weight(x.clone().requires_grad_(), 0.75)
+    assert weight.shape == (2, 1, 1, 8, 8)
+    assert not weight.requires_grad
+    torch.testing.assert_close(weight.mean((3, 4)), torch.ones(2, 1, 1))
+    # All change is in 4 of 64 cells: sixteen times the mean, cut off at MOST.
+    assert weight[..., 2:4, 2:4].min() > 0.7 * 64 / 4
+    assert weight[..., 5:, 5:].max() == pytest.approx(0.25, abs=0.01)
+    x[:, :, 4:, 2, 2] += 100.0
+    one = motion_weight(x, 1.0)
+    assert MOST < one.max() / one.mean() <= 64  # it holds nearly all of the weight, no more
+    torch.testing.assert_close(motion_weight(x, 0.0), torch.ones(2, 1, 1, 8, 8))
+
+
+def test_a_clip_at_rest_is_weighed_evenly():
+    x = torch.randn(1, 16, 1, 8, 8).repeat(1, 1, 9, 1, 1)
+    weight = motion_weight(x, 0.75)
+    assert torch.isfinite(weight).all()
+    torch.testing.assert_close(weight, torch.ones(1, 1, 1, 8, 8))

@@ -59,7 +59,7 @@ class ExperimentMeasures:
     """Clips of each scene and kind."""
     vae_clips: int | None = None
     """How many of the broken ones are measured through the VAE, too, a multiple of 20; all by
-    default. Of true ones at least 40 are."""
+    default. Of true ones at least 200 are."""
     processes: int = 2
     """Kinds of clips measured at once, one thread each."""
     json: bool = False

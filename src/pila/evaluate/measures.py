@@ -37,8 +37,9 @@ WIDEST = 0.99
 """Largest tolerance: a law whose error is 1 says nothing of the clip, which cannot pass so."""
 BLOCK = 20
 """Clips of one job; more clips are more jobs, and those measured before are kept."""
-TRUE_CLIPS = 40
-"""True clips of each scene that always go through the VAE: tolerances are read off them."""
+TRUE_CLIPS = 200
+"""True clips of each scene that always go through the VAE: tolerances are read off them. Of 40, one
+factor over several laws was fitted to these clips, and 0.80 of others passed instead of 0.95."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,9 +132,17 @@ def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
         task="couple",
-        world=WORLD,
+        world=replace(WORLD, clips=49_152),
+        couple=CoupleConfig(moving=0.75),
         optim=OptimConfig(
-            lr=2e-3, steps=1200, batch=8, warmup=20, clip=0.5, ema=0.99, final_lr=0.02
+            lr=1.5e-3,
+            steps=1000,
+            batch=32,
+            warmup=20,
+            clip=0.5,
+            ema=0.99,
+            final_lr=0.02,
+            precision="bf16",
         ),
     )
 

@@ -59,7 +59,7 @@ class AdapterTask:
         self._check_clips(folder)
         self.training, self.held_out = self._split()
         if backbone is None:
-            half = config.optim.precision == "bf16" and self.device.type != "cpu"
+            half = config.optim.precision == "bf16"
             dtype = torch.bfloat16 if half else torch.float32
             backbone = WanBackbone(folder, device=device, dtype=dtype)
         self.frozen = FrozenGenerator(backbone.to(self.device))

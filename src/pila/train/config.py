@@ -109,6 +109,9 @@ class GeneratorConfig:
     pixels: float = 0.0
     """Share of the loss that counts errors by what they do to the picture (`pixel_metric`), not
     all channels alike. The best prediction stays the same."""
+    moving: float = 0.0
+    """Share of the loss that follows the change over time of the clean estimate (`motion_weight`):
+    the precision of moving things, which laws are read off, beside that of texture at rest."""
     whereabouts: float = 0.1
     """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
@@ -117,7 +120,7 @@ class GeneratorConfig:
     """Train the blocks through torch.compile, which takes a C++ compiler on CPUs."""
 
     def __post_init__(self) -> None:
-        for name in ("high_noise", "pixels", "drop_text"):
+        for name in ("high_noise", "pixels", "moving", "drop_text"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
         if self.frame_noise_every < 0:
@@ -223,6 +226,9 @@ class CoupleConfig:
     slot_weight: float = 0.0
     """Of stage B's anchors of the slots beside u, kept on while coupling; with `recover.calibrated`
     the clips must bring true fields."""
+    moving: float = 0.0
+    """Share of the flow error that follows the change over time of the frozen generator's clean
+    estimate (`motion_weight`), for any kind of adapter."""
     correction_penalty: float = 0.01
     detach_bank: bool = True
     """The residual loss trains the operators alone, not the bank under them."""
@@ -237,6 +243,8 @@ class CoupleConfig:
         for name in ("residual_weight", "anchor_weight", "slot_weight", "correction_penalty"):
             if getattr(self, name) < 0:
                 raise InputError(f"couple.{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.moving <= 1:
+            raise InputError(f"couple.moving is {self.moving}; a share is in [0, 1]")
         for name in ("anchor_weight", "slot_weight"):
             if self.kind == "plain" and getattr(self, name):
                 raise InputError(

@@ -20,7 +20,7 @@ from pila.train.config import TrainConfig
 from pila.train.draws import Draws
 from pila.train.frozen import Prediction
 from pila.train.generator import shifted
-from pila.train.masks import blended, bootstrap_mask, physical_mask
+from pila.train.masks import blended, bootstrap_mask, motion_weight, physical_mask
 from pila.train.observe import balanced, distance
 from pila.train.recover import slot_anchors
 from pila.types import Vector
@@ -64,13 +64,20 @@ class CoupleTask(AdapterTask):
         physics = couple.kind == "pila" and max(weights) > 0
         out = self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], return_details=physics)
         dv = out.correction if physics else out
-        error = (p.v + dv - p.target).square().mean((1, 2, 3, 4))
+        off = (p.v + dv - p.target).square()
+        error = off.mean((1, 2, 3, 4))
         if not torch.isfinite(error).all():
             self._explain(batch, p, condition)
         frozen = (p.v - p.target).square().mean((1, 2, 3, 4))
         metrics = {"flow": error.mean().item(), "flow_frozen": frozen.mean().item()}
         metrics |= _correction_sizes(dv, p.v, p.sigma)
-        total = error.mean() + couple.correction_penalty * dv.square().mean()
+        counted = error
+        if couple.moving:
+            weight = motion_weight(p.x0_hat, couple.moving)
+            before = ((p.v - p.target).square() * weight).mean()
+            counted = (off * weight).mean((1, 2, 3, 4))
+            metrics |= {"moving": counted.mean().item(), "moving_frozen": before.item()}
+        total = counted.mean() + couple.correction_penalty * dv.square().mean()
         if physics:
             residual, report = self.residual(out, p.x0_hat, batch["flags"], step)
             weight = couple.residual_weight * ramp(step, couple.residual_warmup)

@@ -26,6 +26,7 @@ from pila.errors import InputError
 from pila.flow import noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
+from pila.train.masks import motion_weight
 from pila.train.optimizer import HIDDEN
 from pila.train.pixel_metric import pixel_metric
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
@@ -247,10 +248,13 @@ class GeneratorTask:
         where = torch.stack(asked).mean()
         off = v - velocity_target(x_0, noise)
         error = off.square().mean((1, 2, 3, 4))
-        counted = error
         if self.root is not None:
-            seen = torch.einsum("dc,bcthw->bdthw", self.root.to(off), off)
-            counted = seen.square().mean((1, 2, 3, 4))
+            off = torch.einsum("dc,bcthw->bdthw", self.root.to(off), off)
+        counted = off.square()
+        if self.config.generator.moving:
+            x0_hat = x_t - levels[:, None, :, None, None] * v
+            counted = counted * motion_weight(x0_hat, self.config.generator.moving)
+        counted = counted.mean((1, 2, 3, 4))
         sigma = levels[:, 0]
         alike = (levels == sigma[:, None]).all(1)
         split = {

@@ -1,4 +1,5 @@
-"""Where residuals are asked for: a bootstrap mask from motion, blended into a physical one.
+"""Where residuals are asked for: a bootstrap mask from motion, blended into a physical one; and
+where flow errors count most.
 
 Weights, quantile and floor of the bootstrap mask are the paper's (App. B); those of the physical
 mask come from the reconstruction (docs/decisions.md).
@@ -15,6 +16,10 @@ from pila.types import AnyField, Latent, Scalar, Vector
 
 QUANTILE = 0.9
 FLOOR = 0.08
+REST = 1e-4
+"""Variance over time of normalised latents that counts as none: a clip at rest is weighed evenly."""
+MOST = 12.0
+"""Change of a cell over the mean cell's, from which on it weighs no more."""
 BOOTSTRAP = {"acceleration": 0.55, "latent_change": 0.25, "velocity_gradient": 0.20}
 PHYSICAL = {"evolution": 0.65, "impulse": 0.25, "gradients": 0.10}
 
@@ -53,6 +58,22 @@ def blended(bootstrap: Scalar, physical: Scalar, step: int, warmup: int) -> Scal
     """The bootstrap mask at step 0, the physical one from step `warmup` on."""
     share = min(1.0, step / warmup) if warmup else 1.0
     return (1 - share) * bootstrap + share * physical
+
+
+def motion_weight(x0_hat: Latent, share: float) -> Tensor:
+    """Weights [b, 1, 1, h, w] of flow errors, mean 1: more where the clean estimate changes.
+
+    Most of a flow error is texture at rest that no model can know, and a moving body is a few
+    cells of it. The weight is a function of what the model is given, so the best prediction stays
+    the same; where it counts most is where the estimate varies over time.
+
+    Args:
+        x0_hat: clean latents as they are estimated [b, c, t, h, w]; no gradient passes.
+        share: of the weight that follows the variance over time, the rest is even.
+    """
+    change = x0_hat.detach().float().var(2, keepdim=True).mean(1, keepdim=True) + REST
+    moving = (change / change.mean((3, 4), keepdim=True)).clamp(max=MOST)
+    return 1 - share + share * moving / moving.mean((3, 4), keepdim=True)
 
 
 def _size(f: AnyField) -> Scalar:

@@ -88,6 +88,16 @@ def embedded_generator_fine() -> TrainConfig:
     )
 
 
+def embedded_generator_moving() -> TrainConfig:
+    """And on: errors of moving things count most; not shipped yet (experiments/LOG.md)."""
+    recipe = embedded_generator_fine()
+    return replace(
+        recipe,
+        generator=replace(recipe.generator, moving=0.75),
+        optim=replace(recipe.optim, lr=1e-3, steps=10_000),
+    )
+
+
 def embedded_large() -> TrainConfig:
     """Wider and deeper, two denoisers as in Wan 2.2; not shipped. Hours on a GPU."""
     recipe = embedded_generator()
@@ -200,6 +210,7 @@ RECIPES = (
     embedded_text,
     embedded_generator,
     embedded_generator_fine,
+    embedded_generator_moving,
     embedded_large,
     embedded_two,
     embedded,

@@ -81,7 +81,7 @@ def test_noise_levels_are_trained_on_by_a_shift_of_their_own(task):
 @pytest.mark.parametrize("name", ["shift", "trained_shift"])
 def test_a_shift_below_zero_is_refused(name):
     with pytest.raises(InputError, match=rf"generator.{name} is -1.0; it must be over 0"):
-        GeneratorConfig(**{name: -1.0})
+        replace(GeneratorConfig(), **{name: -1.0})
 
 
 def test_errors_are_counted_by_what_they_do_to_the_picture(cache):
@@ -89,8 +89,9 @@ def test_errors_are_counted_by_what_they_do_to_the_picture(cache):
     plain = GeneratorTask(chosen)
     shown = GeneratorTask(replace(chosen, generator=replace(chosen.generator, pixels=1 - 1e-6)))
     shown.module.load_state_dict(plain.module.state_dict())
-    metric = shown.root.T @ shown.root
     assert plain.root is None
+    assert shown.root is not None
+    metric = shown.root.T @ shown.root
     assert metric.trace() == pytest.approx(16, rel=1e-3)
     # Nearly all that shows lies in a few directions of the embedded VAE's latents.
     sizes = torch.linalg.eigvalsh(metric)

@@ -17,7 +17,7 @@ from pila.types import AnyField, Latent, Scalar, Vector
 QUANTILE = 0.9
 FLOOR = 0.08
 REST = 1e-4
-"""Variance over time of normalised latents that counts as none: a clip at rest is weighed evenly."""
+"""Variance over time of latents that counts as none: a clip at rest is weighed evenly."""
 MOST = 12.0
 """Change of a cell over the mean cell's, from which on it weighs no more."""
 BOOTSTRAP = {"acceleration": 0.55, "latent_change": 0.25, "velocity_gradient": 0.20}

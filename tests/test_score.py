@@ -1,6 +1,7 @@
 """`pila score` on real files: windows, reports, pictures, a page, and what cannot be scored."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,9 @@ def test_reports(folder, tmp_path):
     assert mean == pytest.approx(short.categories[Category.FLUID].score, rel=1e-4)
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/png;base64") == 2
-    assert "http" not in page.replace("http-equiv", ""), "opens without a network"
+    # Pictures are inside; their letters may spell anything.
+    written = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert "http" not in written.replace("http-equiv", ""), "opens without a network"
 
 
 def test_what_the_shipped_adapter_scores_are_worth_stands_beside_them(folder):

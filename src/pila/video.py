@@ -41,6 +41,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def clear_left_over(folder: Path) -> None:
+    """Remove what a call that was killed in the middle of a file has left in a folder.
+
+    Safetensors' own temporary files lie there, too: it writes beside the part that it is given.
+    """
+    for pattern in (".*.part", ".tmp*"):
+        for left in folder.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
 def write_video(path: Path, frames: np.ndarray, *, fps: float) -> None:
     """Write frames [t, h, w, 3] uint8 as H.264 mp4 that every player takes.
 

@@ -24,7 +24,7 @@ def config(stage="couple", **changes):
     recipe = RECIPES["embedded"]()[stage]
     return replace(
         recipe,
-        optim=replace(recipe.optim, steps=4, batch=4, warmup=1),
+        optim=replace(recipe.optim, steps=4, batch=4, warmup=1, precision="no"),
         world=replace(recipe.world, clips=16, scenes=("thrown_ball", "hot_spot"), violated=0.0),
         held_out=0.0,
         **changes,

@@ -132,7 +132,8 @@ def test_an_estimate_counts_what_is_there(tmp_path):
     found: Any = estimate(config)
     assert found.trained_parameters == sum(p.numel() for p in task.module.parameters())
     assert found.frozen_parameters == sum(p.numel() for p in task.frozen.parts[0].parameters())
-    twice: Any = estimate(replace(config, optim=replace(config.optim, batch=16)))
+    both = replace(config.optim, batch=2 * config.optim.batch)
+    twice: Any = estimate(replace(config, optim=both))
     assert twice.flops == pytest.approx(2 * found.flops, rel=0.01)
     assert twice.memory_bytes > found.memory_bytes
     small: Any = estimate(replace(config, optim=replace(config.optim, micro_batch=1)))

@@ -21,7 +21,7 @@ from pila.data.records import ClipError, Record, Source, View
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
 from pila.progress import only_own_progress, progress_bar
-from pila.video import written_whole
+from pila.video import clear_left_over, written_whole
 
 SHARD_CLIPS = 64
 PATIENCE = timedelta(days=7)
@@ -329,8 +329,7 @@ def _begin(out: Path, header: Header) -> None:
         raise InputError(f"{out} is not empty and holds no cache; {files.FRESH}")
     else:
         files.write_header(out, header)
-    for left in out.glob(".*.part"):  # of a call that was killed in the middle of a file
-        left.unlink(missing_ok=True)
+    clear_left_over(out)
 
 
 def _write_empty(out: Path, encoders: Encoders) -> None:

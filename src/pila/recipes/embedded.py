@@ -159,12 +159,14 @@ def embedded_couple() -> TrainConfig:
 
 def embedded_couple_plain() -> TrainConfig:
     """Control: a plain adapter of equal size, trained on the same clips."""
-    return replace(embedded_couple(), couple=CoupleConfig(kind="plain"))
+    couple = embedded_couple()
+    return replace(couple, couple=replace(couple.couple, kind="plain"))
 
 
 def embedded_couple_mix() -> TrainConfig:
     """Control: PILA's adapter trained on the generator's own mix, for mere extra denoising."""
-    return replace(embedded_couple(), couple=CoupleConfig(plausible_only=False))
+    couple = embedded_couple()
+    return replace(couple, couple=replace(couple.couple, plausible_only=False))
 
 
 def embedded() -> Stages:

@@ -9,7 +9,7 @@ import numpy as np
 from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.progress import progress_bar
-from pila.video import write_lossless, written_whole
+from pila.video import clear_left_over, write_lossless, written_whole
 from pila.workers import workers
 from pila.world.corpus import PROCESSES, Item, item_at, make
 from pila.world.registry import SCENES, scene_named
@@ -74,8 +74,7 @@ def make_clips(
             f"{out} cannot be made: {error.strerror}; choose another folder"
         ) from error
     _check_same_corpus(out, items, size)
-    for left in out.glob(".*.part"):  # of a call that was killed in the middle of a file
-        left.unlink(missing_ok=True)
+    clear_left_over(out)
     stems = [out / f"{i:06d}" for i in range(clips)]
     missing = [
         (stem, item, canvas)

@@ -58,3 +58,13 @@ def test_bad_configuration():
         PlainAdapter(num_blocks=0)
     with pytest.raises(InputError, match="gate is 'shut'"):
         PlainAdapter(text_dim=8, hidden_width=8, gate="shut")
+
+
+def test_the_control_names_what_is_not_finite(adapter):
+    control = PlainAdapter.matching(adapter)
+    x = torch.randn(1, control.config["latent_channels"], 3, 8, 8)
+    text = torch.randn(1, control.config["text_dim"])
+    control(x, x, torch.tensor([0.5]), text, check_finite=True)
+    torch.nn.init.constant_(control.out.bias, float("inf"))
+    with pytest.raises(FloatingPointError, match="the correction: 3072 of 3072"):
+        control(x, x, torch.tensor([0.5]), text, check_finite=True)

@@ -88,6 +88,18 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
         fit(task, config, tmp_path, progress=False)
 
 
+def test_a_gradient_that_is_not_finite_spoils_no_weight(tmp_path):
+    config = small()
+    task = build_task(config)
+    weight = next(task.module.parameters())
+    before = weight.detach().clone()
+    # sqrt at 0: its value is finite, its slope is not.
+    task.loss = lambda draws: ((weight * 0).sum().sqrt(), {})
+    with pytest.raises(FloatingPointError, match=r"its gradient is not .* at step 0 of text"):
+        fit(task, config, tmp_path, progress=False)
+    assert torch.equal(weight, before)
+
+
 def test_schedule_warms_up_and_falls_to_the_final_share():
     optim = small(steps=100).optim
     assert schedule(0, optim) == pytest.approx(0.5)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila import flow
-from pila.adapter.base import LatentAdapter
+from pila.adapter.base import LatentAdapter, require_finite
 from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.encoder import SPACE_DILATIONS, TIME_DILATIONS
@@ -93,6 +93,7 @@ class PlainAdapter(LatentAdapter):
         *,
         top_k: int | None = None,
         return_details: bool = False,
+        check_finite: bool = False,
     ) -> Latent | PlainOutput:
         """The gated correction [b, c, t, h, w] in float32; `labels` and `top_k` have no effect.
 
@@ -101,6 +102,7 @@ class PlainAdapter(LatentAdapter):
 
         Raises:
             InputError: for shapes that do not fit.
+            FloatingPointError: with check_finite, naming the first place that is not finite.
         """
         self.check_inputs(x_t, v, sigma, text, labels)
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())
@@ -111,6 +113,10 @@ class PlainAdapter(LatentAdapter):
         dv = self.out(nn.functional.silu(self.norm(x)))
         gate = self.sigma_gate(sigma)
         correction = flow.grid(gate) * dv.to(torch.promote_types(dv.dtype, gate.dtype))
+        if check_finite:
+            places = {"x_t": x_t, "v": v, "sigma": sigma, "text": text, "the condition": c}
+            places |= {"the blocks' feature": x, "the gate": gate, "the correction": correction}
+            require_finite(places)
         if not return_details:
             return correction
         return PlainOutput(correction=correction, gate=gate, feature=x, condition=c)

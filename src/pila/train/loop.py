@@ -182,6 +182,9 @@ def fit(
                     accelerator.backward(loss)
                     if accelerator.sync_gradients:
                         norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
+                        # With float16 the scaler meets such steps by itself, and leaves them out.
+                        if optim.precision != "fp16":
+                            _check_gradient(norm, config, draws, output)
                     for optimizer in optimizers:
                         optimizer.step()
                         optimizer.zero_grad(set_to_none=True)
@@ -224,6 +227,16 @@ def _check_finite(
             f"the loss is {loss.item()} at step {draws.step} of {config.task}, samples "
             f"{draws.rows.start} to {draws.rows.stop - 1} ({dict(metrics)}); the last checkpoint "
             f"is kept in {output / 'checkpoints'}"
+        )
+
+
+def _check_gradient(norm: Any, config: TrainConfig, draws: Draws, output: Path) -> None:
+    """Stop before a step that would make every weight NaN, where the cause can still be seen."""
+    if norm is not None and not math.isfinite(float(norm)):
+        raise FloatingPointError(
+            f"the loss is finite and its gradient is not (norm {float(norm)}) at step {draws.step} "
+            f"of {config.task}; the last checkpoint is kept in {output / 'checkpoints'}. Where "
+            "optim.precision is bf16, try no"
         )
 
 

@@ -24,6 +24,6 @@ def velocity_target(x_0: Latent, noise: Latent) -> Latent:
     return noise - x_0
 
 
-def clean_estimate(x_t: Latent, v: Latent, sigma: Sigma) -> Latent:
+def clean_estimate(x_t: Latent, v: Latent, sigma: Sigma | FrameSigma) -> Latent:
     """Estimate of the clean latents from a predicted velocity (Eq. 1)."""
     return x_t - grid(sigma) * v

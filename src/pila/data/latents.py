@@ -37,6 +37,13 @@ def normalise(z: Tensor, mean: list[float], std: list[float]) -> Tensor:
     return (z - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
+def denormalise(z: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    """Latents as a transformer has them [b, c, t, h, w] to those that the VAE decodes."""
+    shape = (1, -1, 1, 1, 1)
+    spread, centre = (torch.tensor(v, device=z.device).view(shape) for v in (std, mean))
+    return z * spread + centre
+
+
 class LatentCache:
     """Latents [16, 9, size/8, size/8] and captions of a corpus, by index.
 

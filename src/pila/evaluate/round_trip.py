@@ -24,12 +24,11 @@ def decoded(vae: Any, latents: Any) -> np.ndarray:
     """Latents as the transformer has them, [b, c, t, h, w], as frames [b, t, h, w, 3] uint8."""
     import torch
 
-    mean, std = (
-        torch.tensor(v, device=latents.device).view(1, -1, 1, 1, 1)
-        for v in (vae.config.latents_mean, vae.config.latents_std)
-    )
+    from pila.data.latents import denormalise
+
+    z = denormalise(latents, vae.config.latents_mean, vae.config.latents_std)
     with torch.no_grad():
-        return _pixels(vae.decode((latents * std + mean).to(vae.dtype)).sample)
+        return _pixels(vae.decode(z.to(vae.dtype)).sample)
 
 
 def encoded(vae: Any, frames: np.ndarray) -> Any:

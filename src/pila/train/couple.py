@@ -68,13 +68,14 @@ class CoupleTask(AdapterTask):
         error = off.mean((1, 2, 3, 4))
         if not torch.isfinite(error).all():
             self._explain(batch, p, condition)
-        frozen = (p.v - p.target).square().mean((1, 2, 3, 4))
+        off_frozen = (p.v - p.target).square()
+        frozen = off_frozen.mean((1, 2, 3, 4))
         metrics = {"flow": error.mean().item(), "flow_frozen": frozen.mean().item()}
         metrics |= _correction_sizes(dv, p.v, p.sigma)
         counted = error
         if couple.moving:
             weight = motion_weight(p.x0_hat, couple.moving)
-            before = ((p.v - p.target).square() * weight).mean()
+            before = (off_frozen * weight).mean()
             counted = (off * weight).mean((1, 2, 3, 4))
             metrics |= {"moving": counted.mean().item(), "moving_frozen": before.item()}
         total = counted.mean() + couple.correction_penalty * dv.square().mean()

@@ -23,7 +23,7 @@ from pila.backbones.embedded import find_model
 from pila.backbones.vae import load_vae
 from pila.data.latents import LatentCache
 from pila.errors import InputError
-from pila.flow import noised, velocity_target
+from pila.flow import clean_estimate, noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Draws
 from pila.train.masks import motion_weight
@@ -252,7 +252,7 @@ class GeneratorTask:
             off = torch.einsum("dc,bcthw->bdthw", self.root.to(off), off)
         counted = off.square()
         if self.config.generator.moving:
-            x0_hat = x_t - levels[:, None, :, None, None] * v
+            x0_hat = clean_estimate(x_t, v, levels)
             counted = counted * motion_weight(x0_hat, self.config.generator.moving)
         counted = counted.mean((1, 2, 3, 4))
         sigma = levels[:, 0]

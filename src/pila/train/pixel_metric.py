@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pila.data.latents import denormalise
+
 STEP = 0.05
 """Change of the latents that the decoder is asked about, in standard deviations."""
 STILL = 0.1
@@ -27,10 +29,6 @@ def pixel_metric(vae: Any, latents: Tensor) -> Tensor:
         latents: true ones of some clips, normalised as a transformer has them.
     """
     channels = latents.shape[1]
-    shape = (1, -1, 1, 1, 1)
-    mean, std = (
-        torch.tensor(v).view(shape) for v in (vae.config.latents_mean, vae.config.latents_std)
-    )
     rng = torch.Generator().manual_seed(SEED)
     total = torch.zeros(channels, channels)
     for clip in latents.split(1):
@@ -39,7 +37,8 @@ def pixel_metric(vae: Any, latents: Tensor) -> Tensor:
         moved = clip.repeat(channels + 1, 1, 1, 1, 1)
         for channel in range(channels):
             moved[channel + 1, channel] += STEP * sign[0]
-        video = vae.decode(moved * std + mean).sample
+        raw = denormalise(moved, vae.config.latents_mean, vae.config.latents_std)
+        video = vae.decode(raw).sample
         counts = STILL + (1 - STILL) * (video[:1].std(2, keepdim=True) > CHANGES)
         change = ((video[1:] - video[:1]) * counts.sqrt()).flatten(1)
         total += change @ change.T

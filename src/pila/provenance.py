@@ -7,10 +7,13 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The commit of this checkout, or `unknown` where pila is installed without one."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
+    """The commit of this checkout, or `unknown` where there is no checkout or no git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+        )
+    except OSError:
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

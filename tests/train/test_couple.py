@@ -86,10 +86,21 @@ def test_errors_of_moving_things_count_for_any_adapter(kind):
     plain = CoupleTask(config(kind=kind, moving=0.0, residual_weight=0.0)).loss(draws)
     loss, metrics = CoupleTask(config(kind=kind, moving=0.75, residual_weight=0.0)).loss(draws)
     # Untrained, both errors are the frozen generator's own.
-    assert plain[0].item() == pytest.approx(metrics["flow_frozen"], rel=1e-5)
-    assert loss.item() == pytest.approx(metrics["moving_frozen"], rel=1e-5)
+    assert plain[0].item() == pytest.approx(metrics["flow_frozen"].item(), rel=1e-5)
+    assert loss.item() == pytest.approx(metrics["moving_frozen"].item(), rel=1e-5)
     # A frozen generator errs most where things move.
     assert metrics["moving_frozen"] > 1.1 * metrics["flow_frozen"]
+
+
+def test_a_value_that_is_not_finite_is_traced_to_its_clips():
+    task = CoupleTask(config())
+    draws = Draws(seed=0, step=2, batch=2, rows=range(2))
+    assert task.explain(draws).count(" at sigma 0.") == 2
+    with torch.no_grad():
+        task.module.decoder.out.bias.fill_(float("inf"))
+    said = task.explain(draws)
+    assert "correction" in said or "dv" in said, said
+    assert said.count(" at sigma 0.") == 2
 
 
 def test_options_are_checked():

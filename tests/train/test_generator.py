@@ -176,8 +176,37 @@ def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
         torch.testing.assert_close(
             denoiser.state_dict(), trained, rtol=0, atol=0, check_dtype=False
         )
-    with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\.1"):
-        GeneratorTask(replace(chosen, generator=replace(chosen.generator, layers=2)))
+    with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\.0\.attn1"):
+        GeneratorTask(replace(chosen, generator=replace(chosen.generator, heads=2)))
+
+
+def test_a_deeper_generator_begins_as_the_one_that_it_starts_from(task, tmp_path):
+    source = fit(task, config(), tmp_path, progress=False)
+    assert source is not None
+    chosen = replace(config(), start=str(source))
+    deeper = replace(chosen.generator, layers=chosen.generator.layers + 2)
+    ours = GeneratorTask(replace(chosen, generator=deeper)).module.generator
+    theirs = GeneratorTask(chosen).module.generator
+    given = (torch.randn(2, 16, 9, 8, 8), torch.tensor([300.0, 900.0]), torch.randn(2, 32, 64))
+    with torch.no_grad():
+        x, y = (m.eval()(*given, return_dict=False)[0] for m in (ours, theirs))
+    assert len(ours.blocks) == len(theirs.blocks) + 2
+    torch.testing.assert_close(x, y)
+    with pytest.raises(InputError, match=r"tensors differ in name or shape, blocks\."):
+        GeneratorTask(
+            replace(chosen, start=str(source), generator=replace(chosen.generator, layers=0))
+        )
+
+
+def test_scenes_that_are_favoured_come_twice_as_often():
+    named = config().world.named
+    chosen = replace(config(), generator=replace(config().generator, favoured=named[:1]))
+    drawn = GeneratorTask(chosen)._clips(6000, torch.Generator().manual_seed(0))
+    share = (drawn % len(named) == 0).float().mean().item()
+    assert share == pytest.approx(2 / (len(named) + 1), abs=0.03)
+    assert drawn.max() < len(GeneratorTask(chosen).cache)
+    with pytest.raises(InputError, match=r"generator\.favoured has volcano; the corpus has"):
+        GeneratorTask(replace(chosen, generator=replace(chosen.generator, favoured=("volcano",))))
 
 
 def test_each_sample_goes_to_the_denoiser_of_its_noise():

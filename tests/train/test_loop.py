@@ -83,9 +83,25 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     config = small()
     task = build_task(config)
-    task.loss = lambda draws: (torch.tensor(float("nan")), {})
-    with pytest.raises(FloatingPointError, match="at step 0 of text"):
+    weight = next(task.module.parameters())
+    task.loss = lambda draws: (weight.sum() * float("nan"), {})
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0 of text, .* 0 to 3; the"):
         fit(task, config, tmp_path, progress=False)
+    task.explain = lambda draws: f"clips {draws.rows.start} and on"
+    with pytest.raises(FloatingPointError, match=r"samples 0 to 3 \(clips 0 and on\); the last"):
+        fit(task, config, tmp_path / "again", progress=False)
+
+
+def test_figures_that_say_nothing_are_left_out(tmp_path):
+    config = small(steps=1)
+    task = build_task(config)
+    real = task.loss
+    said = {"there": torch.tensor(2.0), "nowhere": torch.tensor(float("nan")), "plain": 3.0}
+    task.loss = lambda draws: (real(draws)[0], said)
+    fit(task, config, tmp_path, progress=False)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert (row["there"], row["plain"]) == (2.0, 3.0)
+    assert "nowhere" not in row
 
 
 def test_a_gradient_that_is_not_finite_spoils_no_weight(tmp_path):

@@ -83,7 +83,7 @@ def test_each_loss_is_there_with_its_experts_and_its_weight(changes, losses):
     assert losses == {"coarse", "fine", "balance"} & set(figures)
     weights = {name: getattr(task.config.prophy, f"{name}_weight") for name in losses}
     expected = figures["flow"] + sum(weights[n] * figures[n] for n in losses)
-    assert total.item() == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(total.detach(), expected, rtol=1e-5, atol=0)
 
 
 def test_ablations_differ_from_the_recipe_in_one_thing():

@@ -6,7 +6,7 @@ guided velocity, and its dv is added in float32.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class Step:
 
     denoiser: Any
     adapter: Any
+    network: Any
+    """The adapter's module, which `adapter` is or compiles."""
     given: dict[str, torch.Tensor]
     condition: torch.Tensor
 
@@ -85,6 +87,7 @@ def build(
     return Step(
         denoiser=denoiser,
         adapter=torch.compile(adapter) if compiled else adapter,
+        network=adapter,
         given=given,
         condition=pool_text(given["text"].float()),
     )
@@ -130,9 +133,7 @@ def measure(
         one: Any = build_denoiser(model, device=device, dtype=dtype, layers=1)
         if beside is not None:
             one = companions.put(beside, one, device=device, dtype=dtype)
-        shallow = Step(
-            denoiser=one, adapter=step.adapter, given=step.given, condition=step.condition
-        )
+        shallow = replace(step, denoiser=one)
         runs["one block"] = shallow.frozen
     times = interleaved(runs, device=device, repeats=repeats)
     frozen = times["frozen"].median
@@ -142,8 +143,10 @@ def measure(
     limits = floors.ceilings(device, dtype)
     without = peak_gib(step.frozen, device)
     rows = []
+    # Counted as it is written: hooks would compile it anew.
+    eager = replace(step, adapter=step.network)
     for k in top_ks:
-        least = floors.floor(step.adapter, lambda k=k: step.corrected(v, k), limits)
+        least = floors.floor(step.network, lambda k=k: eager.corrected(v, k), limits)
         peak = peak_gib(lambda k=k: step.corrected(step.frozen(), k), device)
         spent = times[f"K = {k}"]
         rows.append(

@@ -81,12 +81,14 @@ class LatentCache:
             flags.append(shard[2][index % SHARD])
         return torch.stack(latents), captions, torch.stack(flags)
 
-    def prepare(self, processes: int = 2) -> None:
-        """Encode every missing shard, in several processes."""
+    def prepare(self, processes: int | None = None) -> None:
+        """Encode every missing shard, in as many processes as there are processors."""
         missing = [s for s in range(len(self) // SHARD) if not self._path(s).exists()]
         if not missing:
             return
-        with workers(processes, with_torch=True) as pool:
+        # Anew, not as copies: the process that trains may hold an accelerator by now.
+        count = processes or os.cpu_count() or 1
+        with workers(count, with_torch=True, fresh=torch.cuda.is_available()) as pool:
             jobs = ((self.vae_folder, self.world, s, self._path(s)) for s in missing)
             for _ in progress_bar(pool.map(_encode, jobs), total=len(missing), unit="shard"):
                 pass

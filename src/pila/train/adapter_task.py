@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
-from pila.train.draws import Draws
+from pila.train.draws import Ahead, Draws, on_device, pinned
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
 from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions
@@ -63,6 +64,8 @@ class AdapterTask:
             backbone = WanBackbone(folder, device=device, dtype=dtype)
         self.frozen = FrozenGenerator(backbone.to(self.device))
         self.kept = self._keeping() if config.noise_draws else None
+        self._ahead = Ahead(partial(self._drawn, self.training), self.device)
+        self._validating = False
         torch.manual_seed(config.seed)
         self.module: Any = self.build()
         if start is not None:
@@ -91,7 +94,7 @@ class AdapterTask:
         """One group of all that learns."""
         return [{"params": [p for part in self.trained() for p in part.parameters()]}]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The stage's loss [] on the drawn rows, and figures for the log."""
         raise NotImplementedError
 
@@ -100,8 +103,7 @@ class AdapterTask:
         """The same loss on held-out clips, always with the same noise and as at the end."""
         if not len(self.held_out):
             return None
-        training, self.training = self.training, self.held_out
-        losses = []
+        self._validating, losses = True, []
         for part in range(VALIDATION_BATCHES):
             batch = self.config.optim.batch
             draws = Draws(
@@ -111,7 +113,7 @@ class AdapterTask:
                 rows=range(batch),
             )
             losses.append(self.loss(draws)[0])
-        self.training = training
+        self._validating = False
         return torch.stack(losses).mean().item()
 
     @torch.no_grad()
@@ -120,34 +122,51 @@ class AdapterTask:
 
         With `noise_draws`, predictions are read from disk where they are kept.
         """
-        rng = draws.shared()
         if self.kept is not None:
-            return self._kept(draws, rng, self.kept)
-        batch = self.draw(draws, rng)
-        sigma = self.levels(draws, rng).to(self.device)
-        noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
-        return batch, self.frozen.predict(batch["latents"], noise, sigma, batch["text"])
+            return self._kept(draws, draws.shared(), self.kept)
+        batch = self.draw(draws)
+        given = [batch[name] for name in ("latents", "noise", "sigma", "text")]
+        return batch, self.frozen.predict(*given)
 
-    def draw(self, draws: Draws, rng: torch.Generator) -> dict[str, Tensor]:
-        """The rows' clips, on the device: `latents`, `text`, `flags`, targets, and `indices`.
+    def draw(self, draws: Draws) -> dict[str, Tensor]:
+        """The rows' clips, on the device: `latents`, `text`, `flags`, `labels`, targets.
 
+        With the noise, `noise` and `sigma`, and on the host `indices` and `categories` (the flags).
         A tenth of the captions (`generator.drop_text`) is empty; such a sample has no labels
         either, as a parser would have nothing to read.
         """
-        chosen = self.training[torch.randint(len(self.training), (draws.batch,), generator=rng)]
+        if self._validating:
+            drawn = self._ahead.once(partial(self._drawn, self.held_out), draws)
+        else:
+            drawn = self._ahead(draws)
+        return self._placed(drawn)
+
+    def _drawn(self, clips: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """What the rows draw of some clips, on the host."""
+        rng = draws.shared()
+        chosen = clips[torch.randint(len(clips), (draws.batch,), generator=rng)]
         dropped = torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
-        return self._batch(draws, rng, draws.take(chosen), draws.take(dropped))
+        batch = self._batch(draws, rng, draws.take(chosen), draws.take(dropped))
+        batch["sigma"] = self.levels(draws, rng)
+        batch["noise"] = draws.normal(tuple(batch["latents"].shape[1:]))
+        return pinned(batch, self.device)
+
+    def _placed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch on the device, but for what is read on the host."""
+        here = {name: batch[name] for name in ("indices", "categories")}
+        return on_device({n: x for n, x in batch.items() if n not in here}, self.device) | here
 
     def _kept(
         self, draws: Draws, rng: torch.Generator, kept: KeptPredictions
     ) -> tuple[dict[str, Tensor], Prediction]:
         config = self.config
         of = config.noise_draws or 1
-        chosen = self.training[torch.randint(len(self.training), (draws.batch,), generator=rng)]
+        clips = self.held_out if self._validating else self.training
+        chosen = clips[torch.randint(len(clips), (draws.batch,), generator=rng)]
         which = torch.randint(of, (draws.batch,), generator=rng)
         fixed = FixedDraws(config.seed, draws.take(chosen), draws.take(which), of)
         empty = fixed.dropped(config.generator.drop_text)
-        batch = self._batch(draws, rng, fixed.indices, empty)
+        batch = self._placed(self._batch(draws, rng, fixed.indices, empty))
         sigma = shifted(fixed.uniform(), config.generator.shift).to(self.device)
         noise = fixed.normal(tuple(batch["latents"].shape[1:])).to(self.device)
         new = kept.missing(fixed.rows)
@@ -168,8 +187,7 @@ class AdapterTask:
         batch["text"] = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
         told = self._told(batch["flags"], draws, rng)
         batch["labels"] = told & ~empty[:, None]
-        batch["indices"] = mine
-        return {name: x.to(self.device) for name, x in batch.items()}
+        return batch | {"indices": mine, "categories": batch["flags"]}
 
     def _told(self, flags: Tensor, draws: Draws, rng: torch.Generator) -> Tensor:
         """The labels that the router is given, bool [b, 8]."""
@@ -196,10 +214,11 @@ class AdapterTask:
         shift = self.config.generator.shift
         return draws.take(noise_levels(draws.batch, shift, rng))
 
-    def describe(self, batch: Mapping[str, Tensor], sigma: Tensor) -> str:
-        """The clips of a batch and their noise levels, for a message."""
-        pairs = zip(batch["indices"].tolist(), sigma.tolist(), strict=True)
-        return ", ".join(f"{self.clips.names[i]} at sigma {s:.3f}" for i, s in pairs)
+    def explain(self, draws: Draws) -> str:
+        """The rows' clips and their noise levels, for a message."""
+        batch, p = self.predicted(draws)
+        pairs = zip(batch["indices"].tolist(), p.sigma.tolist(), strict=True)
+        return "clips " + ", ".join(f"{self.clips.names[i]} at sigma {s:.3f}" for i, s in pairs)
 
     def export(self, folder: Path) -> Path:
         """Write the adapter as safetensors and JSON; the generator must be as it was."""

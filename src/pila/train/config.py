@@ -106,6 +106,8 @@ class GeneratorConfig:
     third to threefold, change being the variance over time: else scenes of small things on still
     ground hardly count beside those that fill the picture. The weight depends on the scene alone,
     so that the best prediction stays the same."""
+    favoured: tuple[str, ...] = ()
+    """Scenes that are drawn twice as often as the others: those that are behind."""
     pixels: float = 0.0
     """Share of the loss that counts errors by what they do to the picture (`pixel_metric`), not
     all channels alike. The best prediction stays the same."""

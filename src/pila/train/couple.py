@@ -7,6 +7,7 @@ inflated nor a collapsed bank can.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,8 @@ from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_lo
 from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
-from pila.train.draws import Draws
-from pila.train.frozen import Prediction
-from pila.train.generator import shifted
+from pila.train.draws import Draws, on_device, pinned
+from pila.train.generator import masked_mean, shifted
 from pila.train.masks import blended, bootstrap_mask, motion_weight, physical_mask
 from pila.train.observe import balanced, distance
 from pila.train.recover import slot_anchors
@@ -49,7 +49,7 @@ class CoupleTask(AdapterTask):
         scale = self.config.couple.encoder_lr_scale
         return [{"params": rest}, {"params": encoder, "lr_scale": scale}]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.
 
         Returns:
@@ -66,35 +66,33 @@ class CoupleTask(AdapterTask):
         dv = out.correction if physics else out
         off = (p.v + dv - p.target).square()
         error = off.mean((1, 2, 3, 4))
-        if not torch.isfinite(error).all():
-            self._explain(batch, p, condition)
         off_frozen = (p.v - p.target).square()
         frozen = off_frozen.mean((1, 2, 3, 4))
-        metrics = {"flow": error.mean().item(), "flow_frozen": frozen.mean().item()}
+        metrics = {"flow": error.detach().mean(), "flow_frozen": frozen.mean()}
         metrics |= _correction_sizes(dv, p.v, p.sigma)
         counted = error
         if couple.moving:
             weight = motion_weight(p.x0_hat, couple.moving)
             before = (off_frozen * weight).mean()
             counted = (off * weight).mean((1, 2, 3, 4))
-            metrics |= {"moving": counted.mean().item(), "moving_frozen": before.item()}
+            metrics |= {"moving": counted.detach().mean(), "moving_frozen": before}
         total = counted.mean() + couple.correction_penalty * dv.square().mean()
         if physics:
-            residual, report = self.residual(out, p.x0_hat, batch["flags"], step)
+            residual, report = self.residual(out, p.x0_hat, batch["categories"], step)
             weight = couple.residual_weight * ramp(step, couple.residual_warmup)
             total = total + weight * residual
-            metrics |= {"residual": residual.item()} | report
+            metrics |= {"residual": residual.detach()} | report
             metrics |= self._bank_report(out, batch["flags"])
             if couple.slot_weight > 0:
                 held = slot_anchors(
                     out.estimate.fields, p.x0_hat, batch, calibrated=self.config.recover.calibrated
                 )
                 total = total + couple.slot_weight * torch.stack([*held.values()]).sum()
-                metrics |= {f"anchor_{slot}": lost.item() for slot, lost in held.items()}
+                metrics |= {f"anchor_{slot}": lost.detach() for slot, lost in held.items()}
             if couple.anchor_weight > 0:
                 anchor = self.anchor(out.velocity, batch, p.sigma)
                 total = total + couple.anchor_weight * anchor
-                metrics["anchor"] = anchor.item()
+                metrics["anchor"] = anchor.detach()
         return total, metrics
 
     @property
@@ -109,13 +107,11 @@ class CoupleTask(AdapterTask):
 
     def anchor(self, u: Vector, batch: Mapping[str, Tensor], sigma: Tensor) -> Tensor:
         """Stage A's error of motion [] on the samples whose noise stage A has seen, else 0."""
-        widest = max(self.config.observe.ranges)
-        seen = sigma <= shifted(torch.tensor(widest), self.config.generator.shift).item()
-        if not seen.any():
-            return u.new_zeros(())
-        flow, confidence = batch["flow"][seen], batch["confidence"][seen]
+        widest = torch.tensor(max(self.config.observe.ranges))
+        seen = sigma <= shifted(widest, self.config.generator.shift).item()
+        share = balanced(batch["flow"], batch["confidence"]) * seen[:, None, None, None, None]
         # A mean over all samples, so that micro-batches add up to the whole batch.
-        return distance(u[seen], flow, balanced(flow, confidence)) * (seen.sum() / len(seen))
+        return distance(u, batch["flow"], share)
 
     def _rest_encoder(self, step: int) -> None:
         """Keep the encoder as earlier stages left it for its first steps."""
@@ -123,24 +119,26 @@ class CoupleTask(AdapterTask):
         if couple.kind == "pila":
             self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
 
-    def _explain(self, batch: Mapping[str, Tensor], p: Prediction, condition: Tensor) -> None:
-        """Say where a value stopped being finite, and for which clips."""
-        where = self.describe(batch, p.sigma)
+    @torch.no_grad()
+    def explain(self, draws: Draws) -> str:
+        """Where a value stops being finite, and the clips."""
+        batch, p = self.predicted(draws)
+        condition = pool_text(batch["text"]) * ramp(draws.step, self.config.couple.condition_warmup)
+        said = super().explain(draws)
         try:
             require_finite({"the clips": batch["latents"], "the frozen prediction": p.v})
             self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], check_finite=True)
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error}; clips {where}") from error
-        raise FloatingPointError(f"the flow error is not finite; clips {where}")
+            return f"{error}; {said}"
+        return said
 
-    def _bank_report(self, out: AdapterOutput, flags: Tensor) -> dict[str, float]:
+    def _bank_report(self, out: AdapterOutput, flags: Tensor) -> dict[str, Tensor]:
         """Std of every slot against its start, routed label weight, and the experts' use."""
-        spread, weights = spreads(out), out.route.weights
-        report = {"routed_label_weight": (weights * flags).sum(1).mean().item()}
+        spread, weights = spreads(out), out.route.weights.detach()
+        report = {"routed_label_weight": (weights * flags).sum(1).mean()}
         report |= {f"std_{s}": std for s, std in spread.items()}
         report |= {f"kept_{s}": (std / max(self.start[s], 1e-9)) ** 2 for s, std in spread.items()}
-        use = weights.mean(0).tolist()
-        return report | {f"use_{c}": u for c, u in zip(Category, use, strict=True)}
+        return report | {f"use_{c}": u for c, u in zip(Category, weights.mean(0), strict=True)}
 
     @torch.no_grad()
     def _spread_at_start(self) -> dict[Slot, float]:
@@ -149,12 +147,20 @@ class CoupleTask(AdapterTask):
         batch, p = self.predicted(draws)
         module = self.module.to(self.device)
         condition = pool_text(batch["text"])
-        return spreads(module(p.x_t, p.v, p.sigma, condition, return_details=True))
+        found = spreads(module(p.x_t, p.v, p.sigma, condition, return_details=True))
+        return {slot: std.item() for slot, std in found.items()}
 
     def residual(
         self, out: AdapterOutput, x0_hat: Tensor, flags: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, float]]:
-        """L_phys: the labels' losses on their experts' banks A_k, mean over labels and samples."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_phys: the labels' losses on their experts' banks A_k, mean over labels and samples.
+
+        Args:
+            out: the adapter's output.
+            x0_hat: the frozen generator's clean estimate.
+            flags: which categories are at work in each clip, bool [b, 8], on the host.
+            step: of the training, for the masks' warm-up.
+        """
         couple = self.config.couple
         # The reading of u is the anchor's; residuals must not move it.
         anchor = self.module.fields.velocity.weight.detach()
@@ -174,17 +180,22 @@ class CoupleTask(AdapterTask):
         banks = self.expert_banks(out) if couple.detach_bank else out.expert_banks()
         losses, report = [], {}
         for index, category in enumerate(Category):
-            chosen = flags[:, index]
+            rows = flags[:, index].nonzero()[:, 0]
             terms = [term for term in TERMS[category] if term.family in couple.families]
-            if not (terms and chosen.any()):
+            if not (terms and len(rows)):
                 continue
+            # By index, not by mask: the host knows how many they are, and need not wait to ask.
+            share = 1.0 / flags[rows].sum(1)
+            on_host = pinned({"rows": rows, "share": share}, self.device)
+            chosen, share = on_device(on_host, self.device).values()
             # Plain A for a sample whose label was not routed: its residual then trains nothing.
             here = (out.route.indices == index)[:, :, None, None, None, None]
             routed = here.any(1)
             bank = torch.where(routed, (banks * here).sum(1), out.bank.detach())
             after = read_fields(bank[chosen], head)
             needed = {slot for term in terms for slot in term.reads}
-            options = {"form": couple.residual_form, "mask": mask[chosen]}
+            options: dict[str, Any] = {"form": couple.residual_form, "mask": mask[chosen]}
+            options["check_finite"] = False
             with torch.no_grad():
                 reference = residual_loss(
                     {s: before[s][chosen] for s in needed},
@@ -201,9 +212,8 @@ class CoupleTask(AdapterTask):
                 denominators=reference,
                 **options,
             )
-            share = 1.0 / flags[chosen].sum(1)
             losses.append(scored.total * share)
-            report |= {f"{category}.{name}": x for name, x in scored.report().items()}
+            report |= {f"{category}.{name}": x for name, x in scored.means.items()}
         if not losses:
             return out.correction.new_zeros(()), report
         return torch.cat(losses).sum() / len(flags), report
@@ -220,18 +230,16 @@ class CoupleTask(AdapterTask):
         return out.bank.detach().unsqueeze(1) + refinement.updates
 
 
-def spreads(out: AdapterOutput) -> dict[Slot, float]:
-    """Standard deviation of each slot of the bank before the experts."""
-    return {s: out.bank[:, s.channels].std().item() for s in Slot}
+def spreads(out: AdapterOutput) -> dict[Slot, Tensor]:
+    """Standard deviation [] of each slot of the bank before the experts."""
+    return {s: out.bank[:, s.channels].detach().std() for s in Slot}
 
 
-def _correction_sizes(dv: Tensor, v: Tensor, sigma: Tensor) -> dict[str, float]:
+def _correction_sizes(dv: Tensor, v: Tensor, sigma: Tensor) -> dict[str, Tensor]:
     """RMS of dv over v: of all samples, and of those above and below sigma 0.8."""
     sizes = (dv.square().mean((1, 2, 3, 4)) / v.square().mean((1, 2, 3, 4))).detach().sqrt()
     parts = {"": sigma >= 0, "_high": sigma > 0.8, "_low": sigma <= 0.8}
-    return {
-        f"correction{name}": sizes[part].mean().item() for name, part in parts.items() if part.any()
-    }
+    return {f"correction{name}": masked_mean(sizes, part) for name, part in parts.items()}
 
 
 def ramp(step: int, warmup: int) -> float:

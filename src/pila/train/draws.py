@@ -5,11 +5,16 @@ takes its rows; noise comes from one generator a sample. So a run on eight GPUs 
 on one CPU trains on, a resumed run repeats a straight one, and checkpoints hold no generators.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +66,45 @@ def rows_of(
         )
         for start in range(first, first + share, micro)
     ]
+
+
+class Ahead(Generic[Made]):
+    """What steps draw, made by one thread while earlier ones compute on an accelerator.
+
+    Args:
+        make: what some draws stand for.
+        device: where steps compute. On a CPU nothing is made ahead: its cores have enough to do.
+        steps: how many are made ahead.
+    """
+
+    def __init__(
+        self, make: Callable[[Draws], Made], device: torch.device, *, steps: int = 4
+    ) -> None:
+        self._make, self._steps = make, steps
+        # One thread alone: what clips are read from need not bear several.
+        self._pool = None if device.type == "cpu" else ThreadPoolExecutor(1)
+        self._begun: dict[Draws, Future[Made]] = {}
+
+    def __call__(self, draws: Draws) -> Made:
+        """As `make`, with the steps that follow begun."""
+        if self._pool is None:
+            return self._make(draws)
+        for step in range(draws.step, draws.step + self._steps + 1):
+            later = replace(draws, step=step)
+            if later not in self._begun:
+                self._begun[later] = self._pool.submit(self._make, later)
+        return self._begun.pop(draws).result()
+
+    def once(self, make: Callable[[Draws], Made], draws: Draws) -> Made:
+        """Another `make` for draws that no others follow, as in validation."""
+        return make(draws) if self._pool is None else self._pool.submit(make, draws).result()
+
+
+def on_device(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Tensors there, without a wait where they are `pinned`."""
+    return {name: x.to(device, non_blocking=True) for name, x in tensors.items()}
+
+
+def pinned(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Tensors in memory that an accelerator reads while it computes; as they are for a CPU."""
+    return {n: x if device.type == "cpu" else x.pin_memory() for n, x in tensors.items()}

@@ -67,22 +67,22 @@ class WanBackbone(nn.Module):
 
     def velocity(self, x_t: Tensor, sigma: Tensor, prompt_embeds: Tensor) -> Tensor:
         """As `Backbone.velocity`; with a graph where something that learns is attached."""
+        if len(self.parts) == 1:
+            return _velocity(self.parts[0], x_t, sigma, prompt_embeds)
+        above = sigma >= (self.boundary or 0.0)
         v = torch.zeros_like(x_t)
-        for part, mine in zip(self.parts, self._share(sigma), strict=True):
+        for part, mine in zip(self.parts, (above, ~above), strict=True):
             if mine.any():
-                dtype: Any = part.dtype
-                text = prompt_embeds[mine].to(dtype)
-                given = (x_t[mine].to(dtype), sigma[mine] * 1000, text)
-                # In its own precision, as in sampling: autocast is for what is trained.
-                with torch.autocast(x_t.device.type, enabled=False):
-                    v[mine] = part(*given, return_dict=False)[0].to(v.dtype)
+                v[mine] = _velocity(part, x_t[mine], sigma[mine], prompt_embeds[mine])
         return v
 
-    def _share(self, sigma: Tensor) -> list[Tensor]:
-        if len(self.parts) == 1:
-            return [torch.ones_like(sigma, dtype=torch.bool)]
-        above = sigma >= (self.boundary or 0.0)
-        return [above, ~above]
+
+def _velocity(part: Any, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    """One denoiser's velocity, in the precision of the latents."""
+    # In its own precision, as in sampling: autocast is for what is trained.
+    with torch.autocast(x_t.device.type, enabled=False):
+        given = (x_t.to(part.dtype), sigma * 1000, text.to(part.dtype))
+        return part(*given, return_dict=False)[0].to(x_t.dtype)
 
 
 class FrozenGenerator:

@@ -25,7 +25,7 @@ from pila.data.latents import LatentCache
 from pila.errors import InputError
 from pila.flow import clean_estimate, noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
-from pila.train.draws import Draws
+from pila.train.draws import Ahead, Draws, on_device, pinned
 from pila.train.masks import motion_weight
 from pila.train.optimizer import HIDDEN
 from pila.train.pixel_metric import pixel_metric
@@ -167,16 +167,32 @@ class Taught(nn.Module):
 
 
 class GeneratorTask:
-    """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped."""
+    """Flow matching at shifted uniform noise levels; a tenth of the captions is dropped.
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    Args:
+        config: the run.
+        device: where it computes; the loop moves the generator there.
+
+    Raises:
+        InputError: a start that does not fit.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
+        self.config, self.device = config, torch.device(device)
         self.parts = find_model(config.model)
-        self.captions = CaptionEncoder(self.parts)
+        self.captions = CaptionEncoder(self.parts, self.device)
         self.cache = LatentCache(self.parts / "vae", config.world)
         self.cache.prepare()
         self.weights = scene_weights(self.cache, config.generator.balance)
+        named, favoured = config.world.named, config.generator.favoured
+        if unknown := set(favoured) - set(named):
+            raise InputError(
+                f"generator.favoured has {', '.join(sorted(unknown))}; the corpus has "
+                f"{', '.join(named)}"
+            )
+        self.shares = torch.tensor([2.0 if name in favoured else 1.0 for name in named])
         self.root = self._root()
+        self._drawn = Ahead(self.draw, self.device)
         torch.manual_seed(config.seed)
         self.module: Any = self._denoiser()
         if config.generator.boundary is not None:
@@ -195,6 +211,15 @@ class GeneratorTask:
             return made
         start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
         theirs = start.state_dict()
+        blocks: Any = made.blocks
+        for index, block in enumerate(blocks):
+            if index < len(start.blocks):
+                continue
+            # A block that the start has not begins by passing on what it is given.
+            for out in (block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]):
+                nn.init.zeros_(out.weight)
+                nn.init.zeros_(out.bias)
+            theirs |= {f"blocks.{index}.{name}": p for name, p in block.state_dict().items()}
         # Of weights alone: a shape that differs names itself, whatever option it comes from.
         ours = made.state_dict()
         apart = [
@@ -218,9 +243,11 @@ class GeneratorTask:
             return None
         scenes = len(self.cache.world.named)
         latents, _, _ = self.cache.batch(list(range(min(len(self.cache), 2 * scenes))))
-        metric = pixel_metric(load_vae(self.parts / "vae"), latents)
+        vae = load_vae(self.parts / "vae").to(self.device)
+        metric = pixel_metric(vae, latents.to(self.device)).cpu()
         plain = torch.eye(len(metric))
-        return torch.linalg.cholesky((1 - share) * plain + share * metric).T.contiguous()
+        root = torch.linalg.cholesky((1 - share) * plain + share * metric).T
+        return root.contiguous().to(self.device)
 
     def groups(self) -> list[dict]:
         """Matrices decay; biases, scales and norms do not."""
@@ -234,16 +261,14 @@ class GeneratorTask:
             {"params": vectors, "weight_decay": 0.0},
         ]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
-        rng = draws.shared()
-        indices, x_0, text, _ = draw_batch(self.cache, self.captions, self.config, draws, rng)
-        levels = draws.take(self.frame_levels(draws.batch, x_0.shape[2], draws.step, rng))
-        noise = draws.normal(tuple(x_0.shape[1:]))
+        drawn = on_device(self._drawn(draws), self.device)
+        x_0, noise, levels = drawn["x_0"], drawn["noise"], drawn["levels"]
+        text = self.captions.encode(drawn["tokens"], drawn["mask"])
         x_t = noised(x_0, noise, levels)
-        generator = self.module.generator
         with kernels_for_training(x_t.device):
-            v = generator(x_t, self._timestep(levels, x_0), text, return_dict=False)[0]
+            v = self.module.generator(x_t, drawn["timestep"], text, return_dict=False)[0]
         asked = [head() for head in self.module.whereabouts if head.was_asked]
         where = torch.stack(asked).mean()
         off = v - velocity_target(x_0, noise)
@@ -258,13 +283,49 @@ class GeneratorTask:
         sigma = levels[:, 0]
         alike = (levels == sigma[:, None]).all(1)
         split = {
-            f"loss_{name}": error[alike & mask].mean().item()
-            for name, mask in (("high", sigma > 0.8), ("low", sigma <= 0.8))
-            if (alike & mask).any()
+            f"loss_{name}": masked_mean(error.detach(), alike & part)
+            for name, part in (("high", sigma > 0.8), ("low", sigma <= 0.8))
         }
-        weights = self.weights[[index % len(self.weights) for index in indices]]
-        split["whereabouts"] = where.item()
-        return (weights * counted).mean() + self.config.generator.whereabouts * where, split
+        split["whereabouts"] = where.detach()
+        total = (drawn["weights"] * counted).mean() + self.config.generator.whereabouts * where
+        return total, split
+
+    def draw(self, draws: Draws) -> dict[str, Tensor]:
+        """What the rows of a step draw, on the host.
+
+        Returns:
+            `x_0` and `noise` [b, 16, t, h, w], `levels` of latent frames [b, t], `timestep` [b] or
+            by token [b, n], `tokens` and `mask` of the captions [b, 32], some of them empty, and
+            `weights` of the samples' losses [b].
+        """
+        rng, batch = draws.shared(), draws.batch
+        clips = self._clips(batch, rng)
+        dropped = torch.rand(batch, generator=rng) < self.config.generator.drop_text
+        mine = draws.take(clips)
+        x_0, captions, _ = self.cache.batch(mine.tolist())
+        draw = np.random.default_rng(mine.tolist())
+        said = [
+            "" if drop else vary(caption, draw)
+            for caption, drop in zip(captions, draws.take(dropped), strict=True)
+        ]
+        tokens, mask = self.captions.tokenise(said)
+        levels = draws.take(self.frame_levels(batch, x_0.shape[2], draws.step, rng))
+        drawn = {
+            "x_0": x_0,
+            "noise": draws.normal(tuple(x_0.shape[1:])),
+            "levels": levels,
+            "timestep": self._timestep(levels, x_0),
+            "tokens": tokens,
+            "mask": mask,
+            "weights": self.weights[mine % len(self.weights)],
+        }
+        return pinned(drawn, self.device)
+
+    def _clips(self, count: int, rng: torch.Generator) -> Tensor:
+        """Indices of clips [count], their scenes drawn by their shares."""
+        scenes = len(self.shares)
+        which = torch.multinomial(self.shares, count, replacement=True, generator=rng)
+        return which + scenes * torch.randint(len(self.cache) // scenes, (count,), generator=rng)
 
     def sampling(self) -> dict[str, Any]:
         """What `pila.json` tells of the model: sizes, steps, guidance, and the scenes it knows."""
@@ -346,6 +407,11 @@ class GeneratorTask:
         return beside.rename(final)
 
 
+def masked_mean(x: Tensor, chosen: Tensor) -> Tensor:
+    """Mean [] of the chosen ones of x [b]; NaN where there are none."""
+    return (x * chosen).sum() / chosen.sum()
+
+
 def scene_weights(cache: LatentCache, balance: float) -> Tensor:
     """Weight of each scene's loss [scenes], mean 1; see `GeneratorConfig.balance`."""
     scenes = len(cache.world.named)
@@ -354,32 +420,3 @@ def scene_weights(cache: LatentCache, balance: float) -> Tensor:
     by_scene = torch.stack([within[scene::scenes].mean() for scene in range(scenes)])
     weights = ((by_scene.mean() / by_scene) ** balance).clamp(1 / 3, 3)
     return weights / weights.mean()
-
-
-def draw_batch(
-    cache: LatentCache,
-    captions: CaptionEncoder,
-    config: TrainConfig,
-    draws: Draws,
-    rng: torch.Generator,
-    *,
-    plausible_only: bool = False,
-) -> tuple[list[int], Tensor, Tensor, Tensor]:
-    """Indices, latents [b, 16, t, h, w], text [b, n, d] with some dropped, categories [b, 8].
-
-    The drawn rows of a batch that `rng` draws as a whole, the same in every process.
-    """
-    indices: list[int] = []
-    while len(indices) < draws.batch:
-        (index,) = torch.randint(0, len(cache), (1,), generator=rng).tolist()
-        if not plausible_only or cache.plausible(index):
-            indices.append(index)
-    dropped = torch.rand(draws.batch, generator=rng) < config.generator.drop_text
-    mine = [indices[row] for row in draws.rows]
-    x_0, texts, flags = cache.batch(mine)
-    draw = np.random.default_rng(mine)
-    said = [
-        "" if drop else vary(text, draw)
-        for text, drop in zip(texts, draws.take(dropped), strict=True)
-    ]
-    return mine, x_0, captions(said), flags

@@ -51,36 +51,27 @@ class InsideTask(AdapterTask):
             )
         return put_inside(self.transformer, self.config)
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The flow error [] and what `extra` adds, with the frozen generator's beside it."""
-        rng = draws.shared()
-        batch = self.draw(draws, rng)
-        sigma = self.levels(draws, rng).to(self.device)
-        noise = draws.normal(tuple(batch["latents"].shape[1:])).to(self.device)
-        x_t, target = (
-            noised(batch["latents"], noise, sigma),
-            velocity_target(batch["latents"], noise),
-        )
+        batch = self.draw(draws)
+        x_0, noise, sigma = batch["latents"], batch["noise"], batch["sigma"]
+        x_t, target = noised(x_0, noise, sigma), velocity_target(x_0, noise)
         v = self.frozen.velocity(x_t, sigma, batch["text"])
         flow = (v - target).square().mean()
-        if not torch.isfinite(flow):
-            raise FloatingPointError(
-                f"the flow error is not finite; clips {self.describe(batch, sigma)}"
-            )
-        metrics = {"flow": flow.item()}
+        metrics = {"flow": flow.detach()}
         total, figures = self.extra(batch, draws)
         # The frozen pass is for the log alone, so only the rows that are logged pay for it.
         if draws.step % LOG_EVERY == 0:
             with torch.no_grad():
                 alone = self.alone(x_t, sigma, batch["text"])
-            metrics["flow_frozen"] = (alone - target).square().mean().item()
+            metrics["flow_frozen"] = (alone - target).square().mean()
             change = (v.detach() - alone).square().mean() / alone.square().mean()
-            metrics["correction"] = change.sqrt().item()
+            metrics["correction"] = change.sqrt()
         return flow + total, {**metrics, **figures}
 
     def extra(
         self, batch: Mapping[str, Tensor], draws: Draws
-    ) -> tuple[Tensor | float, Mapping[str, float]]:
+    ) -> tuple[Tensor | float, Mapping[str, Tensor]]:
         """What is added to the flow error after the generator's pass, and its figures."""
         return 0.0, {}
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -40,6 +40,11 @@ LOG_EVERY = 20
 """Steps between the lines of metrics.jsonl."""
 
 
+Figures = Mapping[str, float | Tensor]
+"""What a step has to say, by name. Tensors [] are read only where a line is written: reading one
+waits for the accelerator. One that is NaN says nothing."""
+
+
 class Task(Protocol):
     """What is trained: its module, its loss, and what it leaves behind."""
 
@@ -52,7 +57,7 @@ class Task(Protocol):
         """Parameter groups, as `make_optimizers` takes them."""
         ...
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Figures]:
         """The mean loss [] of the drawn rows, and figures for the log."""
         ...
 
@@ -65,6 +70,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Explains(Protocol):
+    """A task that can say more of a step whose loss is not finite."""
+
+    def explain(self, draws: Draws) -> str:
+        """Which clips the rows are, and where a value stops being finite."""
+        ...
+
+
 class Step(nn.Module):
     """A task's loss as a forward pass, which is what DDP and DeepSpeed wrap."""
 
@@ -73,7 +87,7 @@ class Step(nn.Module):
         self.module = task.module
         self._loss = task.loss
 
-    def forward(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def forward(self, draws: Draws) -> tuple[Tensor, Figures]:
         """As `Task.loss`."""
         return self._loss(draws)
 
@@ -173,23 +187,20 @@ def fit(
                 micro=micro,
             )
             losses: list[Tensor] = []
-            figures: list[Mapping[str, float]] = []
+            figures: list[Figures] = []
             norm: Any = 0.0
             for draws in parts:
                 with accelerator.accumulate(forward):
                     loss, metrics = forward(draws)
-                    _check_finite(loss, metrics, config, draws, output)
                     accelerator.backward(loss)
+                    losses.append(loss.detach())
+                    figures.append(metrics)
                     if accelerator.sync_gradients:
                         norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
-                        # With float16 the scaler meets such steps by itself, and leaves them out.
-                        if optim.precision != "fp16":
-                            _check_gradient(norm, config, draws, output)
+                        _check_finite(losses, norm, task, config, parts, output)
                     for optimizer in optimizers:
                         optimizer.step()
                         optimizer.zero_grad(set_to_none=True)
-                losses.append(loss.detach())
-                figures.append(metrics)
             if optim.ema:
                 # A short memory at first: an average of the random start is of no use.
                 decay = min(optim.ema, (1 + step) / (10 + step))
@@ -220,33 +231,43 @@ def fit(
 
 
 def _check_finite(
-    loss: Tensor, metrics: Mapping[str, float], config: TrainConfig, draws: Draws, output: Path
+    losses: list[Tensor],
+    norm: Any,
+    task: Task,
+    config: TrainConfig,
+    parts: list[Draws],
+    output: Path,
 ) -> None:
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss.item()} at step {draws.step} of {config.task}, samples "
-            f"{draws.rows.start} to {draws.rows.stop - 1} ({dict(metrics)}); the last checkpoint "
-            f"is kept in {output / 'checkpoints'}"
-        )
+    """Stop before a step that would make every weight NaN, where the cause can still be seen.
+
+    The one place of a step that waits for an accelerator.
+    """
+    watched = list(losses)
+    # With float16 the scaler meets such gradients by itself, and leaves their steps out.
+    if norm is not None and config.optim.precision != "fp16":
+        watched.append(torch.as_tensor(norm, device=losses[0].device, dtype=losses[0].dtype))
+    if torch.isfinite(torch.stack(watched)).all():
+        return
+    where = f"the last checkpoint is kept in {output / 'checkpoints'}"
+    for draws, loss in zip(parts, losses, strict=True):
+        if not torch.isfinite(loss):
+            said = task.explain(draws) if isinstance(task, Explains) else ""
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {draws.step} of {config.task}, samples "
+                f"{draws.rows.start} to {draws.rows.stop - 1}{said and f' ({said})'}; {where}"
+            )
+    raise FloatingPointError(
+        f"the loss is finite and its gradient is not (norm {watched[-1].item()}) at step "
+        f"{parts[0].step} of {config.task}; {where}. Where optim.precision is bf16, try no"
+    )
 
 
-def _check_gradient(norm: Any, config: TrainConfig, draws: Draws, output: Path) -> None:
-    """Stop before a step that would make every weight NaN, where the cause can still be seen."""
-    if norm is not None and not math.isfinite(float(norm)):
-        raise FloatingPointError(
-            f"the loss is finite and its gradient is not (norm {float(norm)}) at step {draws.step} "
-            f"of {config.task}; the last checkpoint is kept in {output / 'checkpoints'}. Where "
-            "optim.precision is bf16, try no"
-        )
-
-
-def _mean(figures: list[Mapping[str, float]]) -> dict[str, float]:
+def _mean(figures: list[Figures]) -> dict[str, float]:
     """Figures averaged over the micro-batches that have them."""
     names = dict.fromkeys(name for one in figures for name in one)
-    return {
-        name: sum(one[name] for one in figures if name in one) / sum(name in one for one in figures)
-        for name in names
-    }
+    found = {name: [float(one[name]) for one in figures if name in one] for name in names}
+    there = {name: [x for x in values if not math.isnan(x)] for name, values in found.items()}
+    return {name: sum(values) / len(values) for name, values in there.items() if values}
 
 
 def schedule(step: int, optim: OptimConfig) -> float:

@@ -32,7 +32,7 @@ class ObserveTask(AdapterTask):
         fields = self.module.fields
         return [self.module.encoder, fields.scaffold, fields.velocity]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Weighted errors of motion, displacement and strain [], with the end-point error."""
         observe = self.config.observe
         batch, prediction = self.predicted(draws)
@@ -57,9 +57,9 @@ class ObserveTask(AdapterTask):
             moving = (flow.norm(dim=1, keepdim=True) > MOVING) * confidence
             far = ((u - flow).norm(dim=1, keepdim=True) * moving).sum() / moving.sum().clamp_min(1)
             size = (flow.norm(dim=1, keepdim=True) * moving).sum() / moving.sum().clamp_min(1)
-        figures = {name: error.item() for name, error in errors.items()}
-        figures |= {"end_point_error": far.item(), "true_speed": size.item()}
-        return torch.as_tensor(total), figures | {"std_velocity": u.std().item()}
+        figures = {name: error.detach() for name, error in errors.items()}
+        figures |= {"end_point_error": far, "true_speed": size}
+        return torch.as_tensor(total), figures | {"std_velocity": u.detach().std()}
 
     def levels(self, draws: Draws, rng: torch.Generator) -> Tensor:
         """Noise levels of the rows [b] in the present range, spread evenly over the batch.
@@ -69,7 +69,7 @@ class ObserveTask(AdapterTask):
         ranges = self.config.observe.ranges
         widest = ranges[min(len(ranges) * draws.step // self.config.optim.steps, len(ranges) - 1)]
         u = widest * evenly(draws.batch, rng)
-        return draws.take(shifted(u, self.config.generator.shift)).to(self.device)
+        return draws.take(shifted(u, self.config.generator.shift))
 
     @property
     def needs_targets(self) -> bool:

@@ -30,10 +30,10 @@ def pixel_metric(vae: Any, latents: Tensor) -> Tensor:
     """
     channels = latents.shape[1]
     rng = torch.Generator().manual_seed(SEED)
-    total = torch.zeros(channels, channels)
+    total = torch.zeros(channels, channels, device=latents.device)
     for clip in latents.split(1):
         # One sign a cell, the same in all channels: terms across cells vanish on average.
-        sign = torch.randint(0, 2, (1, *clip.shape[2:]), generator=rng) * 2.0 - 1
+        sign = (torch.randint(0, 2, (1, *clip.shape[2:]), generator=rng) * 2.0 - 1).to(clip)
         moved = clip.repeat(channels + 1, 1, 1, 1, 1)
         for channel in range(channels):
             moved[channel + 1, channel] += STEP * sign[0]

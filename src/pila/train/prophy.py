@@ -44,11 +44,11 @@ class ProPhyTask(InsideTask):
 
     def extra(
         self, batch: Mapping[str, Tensor], draws: Draws
-    ) -> tuple[Tensor | float, Mapping[str, float]]:
+    ) -> tuple[Tensor | float, Mapping[str, Tensor]]:
         """The weighted alignments and the balance, each where its experts are there."""
         prophy, routing = self.config.prophy, self.module.routing
         losses: dict[str, Tensor] = {}
-        figures: dict[str, float] = {}
+        figures: dict[str, Tensor] = {}
         if routing.semantic is not None and prophy.coarse_weight:
             held = relative_alignment if prophy.coarse == "relative" else absolute_alignment
             # Labels of a sample without a caption are none: a router that reads nothing.
@@ -57,15 +57,15 @@ class ProPhyTask(InsideTask):
             if prophy.fine_weight:
                 maps, mask = self._token_maps(batch)
                 losses["fine"] = token_alignment(routing.told.float(), maps, mask)
-                figures["mapped"] = mask.float().mean().item()
+                figures["mapped"] = mask.float().mean()
             if prophy.balance_weight:
                 losses["balance"] = balance(routing.refinement, routing.acting)
         for name, weights in (("semantic", routing.semantic), ("refinement", routing.refinement)):
             if weights is not None:
                 use = weights.detach().flatten(0, -2).mean(0)
-                figures[f"{name}_entropy"] = -(use * use.clamp_min(1e-9).log()).sum().item()
+                figures[f"{name}_entropy"] = -(use * use.clamp_min(1e-9).log()).sum()
         total = sum(getattr(prophy, f"{name}_weight") * loss for name, loss in losses.items())
-        return total, figures | {name: loss.item() for name, loss in losses.items()}
+        return total, figures | {name: loss.detach() for name, loss in losses.items()}
 
     def alone(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """The velocity with the branch switched off."""

@@ -47,7 +47,7 @@ class RecoverTask(AdapterTask):
         fields = self.module.fields
         return [getattr(fields, slot) for slot in (Slot.PRESSURE, Slot.DENSITY, *WEAK_SLOTS)]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Weighted local losses, each slot's ramped from its waking on, and every score by name."""
         recover = self.config.recover
         batch, prediction = self.predicted(draws)
@@ -64,34 +64,34 @@ class RecoverTask(AdapterTask):
         anchors = slot_anchors(
             estimate.fields, x0_hat, batch, calibrated=self.config.recover.calibrated
         )
-        figures |= {f"anchor_{slot}": a.item() for slot, a in anchors.items()}
+        figures |= {f"anchor_{slot}": a.detach() for slot, a in anchors.items()}
         anchored = [shares.get(slot, 1.0) * a for slot, a in anchors.items()]
         total = total + recover.observable_weight * torch.stack(anchored).sum()
-        figures |= {f"std_{slot}": f.std().item() for slot, f in estimate.fields.items()}
+        figures |= {f"std_{slot}": f.detach().std() for slot, f in estimate.fields.items()}
         return total, figures
 
     def local_losses(
         self, estimate: FieldEstimate
-    ) -> tuple[dict[Slot | None, Tensor], dict[str, float]]:
+    ) -> tuple[dict[Slot | None, Tensor], dict[str, Tensor]]:
         """The mean score of what each awake slot brings along, and all scores by name."""
         fields = dict(estimate.fields)
         # u is the anchor: relations are to be met by what is read beside it.
         fields[Slot.VELOCITY] = fields[Slot.VELOCITY].detach()
         fd, k = Calculus(), Coefficients()
         losses: dict[Slot | None, Tensor] = {}
-        figures: dict[str, float] = {}
+        figures: dict[str, Tensor] = {}
         for slot, terms in LOCAL.items():
             if slot is None or slot in fields:
-                scored = residual_loss(fields, terms, fd, k)
+                scored = residual_loss(fields, terms, fd, k, check_finite=False)
                 losses[slot] = scored.total.mean()
-                figures |= scored.report()
+                figures |= scored.means
         if Slot.IMPULSE in fields:
             rate = fd.t(fields[Slot.VELOCITY])
             missed, size = (
                 f.square().mean((1, 2, 3, 4)) for f in (fields[Slot.IMPULSE] - rate, rate)
             )
             losses[Slot.IMPULSE] = (missed / size.clamp_min(1e-6)).mean()
-            figures["impulse_fit"] = losses[Slot.IMPULSE].item()
+            figures["impulse_fit"] = losses[Slot.IMPULSE].detach()
         return losses, figures
 
 

@@ -30,7 +30,7 @@ def build_task(
         case "generator":
             from pila.train.generator import GeneratorTask
 
-            return GeneratorTask(config)
+            return GeneratorTask(config, device)
         case "observe":
             from pila.train.observe import ObserveTask
 

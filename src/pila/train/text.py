@@ -7,6 +7,7 @@ the generator and the adapter's condition read its tokens, as Wan's read those o
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -193,16 +194,26 @@ def _has_roles(scene: Scene) -> bool:
 class CaptionEncoder:
     """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, device: torch.device | str = "cpu") -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
-        self.encoder = UMT5EncoderModel.from_pretrained(model / "text_encoder").eval()
+        encoder: Any = UMT5EncoderModel.from_pretrained(model / "text_encoder")
+        self.encoder = encoder.eval().to(device)
+        self.device = torch.device(device)
 
-    @torch.no_grad()
     def __call__(self, captions: list[str]) -> Tensor:
         """Embeddings [b, 32, d], zero behind the last token of each caption."""
-        tokens, mask = tokenise(self.tokenizer, captions)
+        return self.encode(*self.tokenise(captions))
+
+    def tokenise(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of captions, each [b, 32]."""
+        return tokenise(self.tokenizer, captions)
+
+    @torch.no_grad()
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Embeddings [b, 32, d] of tokens and mask [b, 32], on the encoder's device."""
+        tokens, mask = tokens.to(self.device), mask.to(self.device)
         # In its own precision, as in sampling.
-        with torch.autocast(tokens.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False):
             return self.encoder(tokens, mask).last_hidden_state * mask[..., None]
 
 

@@ -75,10 +75,16 @@ embedded-generator: embedded-vae embedded-text
 	cp $(RUNS)/generator/model/model_index.json $(RUNS)/generator/model/pila.json $(ASSETS)/embedded/
 	$(PILA) train embedded-generator-fine --output $(RUNS)/generator-fine
 	$(call COPY,$(RUNS)/generator-fine/model/transformer,$(ASSETS)/embedded/transformer)
-	cp $(RUNS)/generator-fine/model/pila.json $(ASSETS)/embedded/
+	$(PILA) train embedded-generator-deep --steps 600 --output $(RUNS)/generator-deep
+	$(call COPY,$(RUNS)/generator-deep/model/transformer,$(ASSETS)/embedded/transformer)
+	$(PILA) train embedded-generator-deep --output $(RUNS)/generator-deeper
+	$(call COPY,$(RUNS)/generator-deeper/model/transformer,$(ASSETS)/embedded/transformer)
+	$(PILA) train embedded-generator-even --output $(RUNS)/generator-even
+	$(call COPY,$(RUNS)/generator-even/model/transformer,$(ASSETS)/embedded/transformer)
+	cp $(RUNS)/generator-even/model/pila.json $(ASSETS)/embedded/
 
-embedded-adapter: embedded-generator  ## all three stages, and what its scores are worth
-	$(PILA) train embedded --output $(RUNS)/adapter
+embedded-adapter: embedded-generator  ## the coupling stage, and what its scores are worth
+	$(PILA) train embedded-couple --output $(RUNS)/adapter
 	$(call COPY,$(RUNS)/adapter/adapter,$(ASSETS)/adapter)
 	$(PILA) experiment score --output $(RUNS)/score
 	cp $(RUNS)/score/score.json $(ASSETS)/

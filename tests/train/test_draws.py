@@ -1,4 +1,4 @@
-"""What steps draw: made ahead of an accelerator, one after another, and the same as made at once."""
+"""What steps draw: made ahead of an accelerator, in order, and the same as what is made at once."""
 
 import threading
 

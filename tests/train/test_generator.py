@@ -164,6 +164,13 @@ def test_two_denoisers_train_and_leave_wan_22s_layout(tmp_path):
         assert any(not torch.equal(v, before[f"{name}.{k}"]) for k, v in after.items())
 
 
+def test_what_is_written_names_no_folder_of_this_machine(task, tmp_path):
+    source = fit(task, config(), tmp_path, progress=False)
+    assert source is not None
+    for path in source.rglob("*.json"):
+        assert str(EMBEDDED_MODEL.parent) not in path.read_text(), path
+
+
 def test_denoisers_begin_as_the_model_that_they_start_from(task, tmp_path):
     source = fit(task, config(), tmp_path, progress=False)
     assert source is not None

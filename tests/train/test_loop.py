@@ -85,7 +85,7 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     task = build_task(config)
     weight = next(task.module.parameters())
     task.loss = lambda draws: (weight.sum() * float("nan"), {})
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0 of text, .* 0 to 3; the"):
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0 of text, samples 0"):
         fit(task, config, tmp_path, progress=False)
     task.explain = lambda draws: f"clips {draws.rows.start} and on"
     with pytest.raises(FloatingPointError, match=r"samples 0 to 3 \(clips 0 and on\); the last"):

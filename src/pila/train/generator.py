@@ -389,13 +389,16 @@ class GeneratorTask:
             num_train_timesteps=1000,
             flow_shift=self.config.generator.shift,
         )
+        vae: Any = AutoencoderKLWan.from_pretrained(self.parts / "vae")
+        # Else it names the folder that it came from, on this machine.
+        vae.register_to_config(_name_or_path="")
         one, two = self.module.generator, None
         if isinstance(one, TwoDenoisers):
             one, two = one.transformer, one.transformer_2
         WanPipeline(
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,
-            vae=AutoencoderKLWan.from_pretrained(self.parts / "vae"),
+            vae=vae,
             # Annotated in diffusers with the class of its default alone.
             scheduler=scheduler,  # pyright: ignore[reportArgumentType]
             transformer=self._halved(one),

@@ -143,6 +143,8 @@ class VaeTask:
         self.module.register_to_config(
             latents_mean=[round(v, 5) for v in mean.tolist()],
             latents_std=[round(v, 5) for v in std.tolist()],
+            # Else it names the folder that it began from, on this machine.
+            _name_or_path="",
         )
         back = torch.cat([self.module.decode(part).sample for part in z[:24].split(8)])
         psnr = -10 * torch.log10(((back.clamp(-1, 1) - x[:24]) / 2).square().mean((1, 2, 3, 4)))

@@ -205,6 +205,23 @@ def test_a_deeper_generator_begins_as_the_one_that_it_starts_from(task, tmp_path
         )
 
 
+def test_what_is_exported_may_hold_a_share_of_the_start(task, tmp_path):
+    source = fit(task, config(), tmp_path / "start", progress=False)
+    chosen = replace(config(), start=str(source))
+    left = {}
+    for blend in (0.0, 0.5, 1.0):
+        mixed = replace(chosen, generator=replace(chosen.generator, blend=blend))
+        place = fit(GeneratorTask(mixed), mixed, tmp_path / str(blend), progress=False)
+        assert place is not None
+        left[blend] = WanPipeline.from_pretrained(place).transformer.state_dict()
+    start = WanPipeline.from_pretrained(source).transformer.state_dict()
+    for name, p in start.items():
+        torch.testing.assert_close(left[1.0][name], p, rtol=0, atol=0, msg=name)
+        middle = (left[0.0][name].float() + p.float()) / 2
+        torch.testing.assert_close(left[0.5][name].float(), middle, rtol=1e-3, atol=1e-4)
+    assert any(not torch.equal(left[0.0][name], p) for name, p in start.items())
+
+
 def test_scenes_that_are_favoured_come_twice_as_often():
     named = config().world.named
     chosen = replace(config(), generator=replace(config().generator, favoured=named[:1]))

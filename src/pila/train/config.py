@@ -114,6 +114,9 @@ class GeneratorConfig:
     moving: float = 0.0
     """Share of the loss that follows the change over time of the clean estimate (`motion_weight`):
     the precision of moving things, which laws are read off, beside that of texture at rest."""
+    blend: float = 0.0
+    """Share of the weights that the training started from in those that are exported: a mean of
+    both may be better than either (docs/decisions.md)."""
     whereabouts: float = 0.1
     """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
     drop_text: float = 0.1
@@ -122,7 +125,7 @@ class GeneratorConfig:
     """Train the blocks through torch.compile, which takes a C++ compiler on CPUs."""
 
     def __post_init__(self) -> None:
-        for name in ("high_noise", "pixels", "moving", "drop_text"):
+        for name in ("high_noise", "pixels", "moving", "drop_text", "blend"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"generator.{name} is {getattr(self, name)}; a share is in [0, 1]")
         if self.frame_noise_every < 0:

@@ -194,6 +194,7 @@ class GeneratorTask:
         self.root = self._root()
         self._drawn = Ahead(self.draw, self.device)
         torch.manual_seed(config.seed)
+        self._start: dict[str, Tensor] = {}
         self.module: Any = self._denoiser()
         if config.generator.boundary is not None:
             self.module = TwoDenoisers(self.module, self._denoiser(), config.generator.boundary)
@@ -234,6 +235,7 @@ class GeneratorTask:
                 "recipe's own size"
             )
         made.load_state_dict(theirs)
+        self._start = {name: p.clone() for name, p in made.state_dict().items()}
         return made
 
     def _root(self) -> Tensor | None:
@@ -371,9 +373,16 @@ class GeneratorTask:
         return (levels * 1000).repeat_interleave(tokens, dim=1)
 
     def _halved(self, denoiser: WanTransformer3DModel) -> WanTransformer3DModel:
-        """A copy in float16, half the size; it is finer than the bfloat16 of the training steps."""
+        """A copy in float16, half the size; it is finer than the bfloat16 of the training steps.
+
+        Of the weights that the training began with it holds the share `generator.blend`.
+        """
         made = build_transformer(self.config.generator, self.captions.encoder.config.d_model)
-        made.load_state_dict(denoiser.state_dict())
+        blend = self.config.generator.blend if self._start else 0.0
+        weights = denoiser.state_dict()
+        made.load_state_dict(
+            {n: p.lerp(self._start[n].to(p), blend) if blend else p for n, p in weights.items()}
+        )
         return made.half().eval()
 
     def validate(self) -> None:

@@ -153,7 +153,7 @@ def test_training_and_command_line(tmp_path, capsys):
         ({"top_k": ()}, "at least one value"),
         ({"repeats": 0}, "repeats is 0"),
         ({"threads": 0}, "threads is 0"),
-        ({"layers": 7}, "layers is 7; embedded has 1 to 6"),
+        ({"layers": 9}, "layers is 9; embedded has 1 to 8"),
         ({"resolution": ("480",)}, "write height x width"),
         ({"resolution": ("100x96",)}, "height is 100; use a multiple of 16"),
         ({"frames": 8}, "frames is 8"),

@@ -207,6 +207,7 @@ def test_a_deeper_generator_begins_as_the_one_that_it_starts_from(task, tmp_path
 
 def test_what_is_exported_may_hold_a_share_of_the_start(task, tmp_path):
     source = fit(task, config(), tmp_path / "start", progress=False)
+    assert source is not None
     chosen = replace(config(), start=str(source))
     left = {}
     for blend in (0.0, 0.5, 1.0):

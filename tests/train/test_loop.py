@@ -82,7 +82,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     config = small()
-    task = build_task(config)
+    task: Any = build_task(config)
     weight = next(task.module.parameters())
     task.loss = lambda draws: (weight.sum() * float("nan"), {})
     with pytest.raises(FloatingPointError, match="the loss is nan at step 0 of text, samples 0"):

@@ -121,3 +121,16 @@ def test_observables_see_matter_and_its_change():
     assert seen["matter"][0, 0, 0, 2, 0] > 100 * seen["matter"][0, 0, 0, 7, 7]
     assert seen["change"].mean(2).abs().max() < 1e-4
     assert {f.shape for f in seen.values()} == {(1, 1, 5, 8, 8)}
+
+
+def test_a_residual_that_is_not_finite_is_named_in_stage_b():
+    task = RecoverTask(config("recover"))
+    draws = Draws(seed=0, step=0, batch=2, rows=range(2))
+    assert "residual" not in task.explain(draws)
+    with torch.no_grad():
+        for p in task.module.fields.pressure.parameters():
+            p.fill_(float("nan"))
+    said = task.explain(draws)
+    assert said.startswith("residual "), said
+    assert "its field pressure" in said
+    assert said.count(" at sigma 0.") == 2

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter, PlainAdapter
+from pila.adapter.base import require_finite
 from pila.backbones.base import check_fit
 from pila.backbones.embedded import find_adapter, find_model
 from pila.backbones.repository import check_model_folder
@@ -66,6 +67,8 @@ class AdapterTask:
         self.kept = self._keeping() if config.noise_draws else None
         self._ahead = Ahead(partial(self._drawn, self.training), self.device)
         self._validating = False
+        # Whether values are looked at on the way, which waits for an accelerator; see `explain`.
+        self.checking = False
         torch.manual_seed(config.seed)
         self.module: Any = self.build()
         if start is not None:
@@ -214,11 +217,21 @@ class AdapterTask:
         shift = self.config.generator.shift
         return draws.take(noise_levels(draws.batch, shift, rng))
 
+    @torch.no_grad()
     def explain(self, draws: Draws) -> str:
-        """The rows' clips and their noise levels, for a message."""
+        """Where a value of the rows' loss stops being finite, and their clips, for a message."""
         batch, p = self.predicted(draws)
         pairs = zip(batch["indices"].tolist(), p.sigma.tolist(), strict=True)
-        return "clips " + ", ".join(f"{self.clips.names[i]} at sigma {s:.3f}" for i, s in pairs)
+        said = "clips " + ", ".join(f"{self.clips.names[i]} at sigma {s:.3f}" for i, s in pairs)
+        self.checking = True
+        try:
+            require_finite({"the clips": batch["latents"], "the generator's prediction": p.v})
+            self.loss(draws)
+        except FloatingPointError as error:
+            return f"{error}; {said}"
+        finally:
+            self.checking = False
+        return said
 
     def export(self, folder: Path) -> Path:
         """Write the adapter as safetensors and JSON; the generator must be as it was."""

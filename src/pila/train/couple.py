@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from pila.adapter import AdapterOutput, pool_text
-from pila.adapter.base import require_finite
 from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_loss
 from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
@@ -62,7 +61,8 @@ class CoupleTask(AdapterTask):
         condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
         weights = (couple.residual_weight, couple.anchor_weight, couple.slot_weight)
         physics = couple.kind == "pila" and max(weights) > 0
-        out = self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], return_details=physics)
+        given = (p.x_t, p.v, p.sigma, condition, batch["labels"])
+        out = self.module(*given, return_details=physics, check_finite=self.checking)
         dv = out.correction if physics else out
         off = (p.v + dv - p.target).square()
         error = off.mean((1, 2, 3, 4))
@@ -118,19 +118,6 @@ class CoupleTask(AdapterTask):
         couple = self.config.couple
         if couple.kind == "pila":
             self.module.encoder.requires_grad_(step >= couple.encoder_freeze)
-
-    @torch.no_grad()
-    def explain(self, draws: Draws) -> str:
-        """Where a value stops being finite, and the clips."""
-        batch, p = self.predicted(draws)
-        condition = pool_text(batch["text"]) * ramp(draws.step, self.config.couple.condition_warmup)
-        said = super().explain(draws)
-        try:
-            require_finite({"the clips": batch["latents"], "the frozen prediction": p.v})
-            self.module(p.x_t, p.v, p.sigma, condition, batch["labels"], check_finite=True)
-        except FloatingPointError as error:
-            return f"{error}; {said}"
-        return said
 
     def _bank_report(self, out: AdapterOutput, flags: Tensor) -> dict[str, Tensor]:
         """Std of every slot against its start, routed label weight, and the experts' use."""
@@ -195,7 +182,7 @@ class CoupleTask(AdapterTask):
             after = read_fields(bank[chosen], head)
             needed = {slot for term in terms for slot in term.reads}
             options: dict[str, Any] = {"form": couple.residual_form, "mask": mask[chosen]}
-            options["check_finite"] = False
+            options["check_finite"] = self.checking
             with torch.no_grad():
                 reference = residual_loss(
                     {s: before[s][chosen] for s in needed},

@@ -179,11 +179,6 @@ class GeneratorTask:
 
     def __init__(self, config: TrainConfig, device: torch.device | str = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
-        self.parts = find_model(config.model)
-        self.captions = CaptionEncoder(self.parts, self.device)
-        self.cache = LatentCache(self.parts / "vae", config.world)
-        self.cache.prepare()
-        self.weights = scene_weights(self.cache, config.generator.balance)
         named, favoured = config.world.named, config.generator.favoured
         if unknown := set(favoured) - set(named):
             raise InputError(
@@ -191,6 +186,11 @@ class GeneratorTask:
                 f"{', '.join(named)}"
             )
         self.shares = torch.tensor([2.0 if name in favoured else 1.0 for name in named])
+        self.parts = find_model(config.model)
+        self.captions = CaptionEncoder(self.parts, self.device)
+        self.cache = LatentCache(self.parts / "vae", config.world)
+        self.cache.prepare()
+        self.weights = scene_weights(self.cache, config.generator.balance)
         self.root = self._root()
         self._drawn = Ahead(self.draw, self.device)
         torch.manual_seed(config.seed)
@@ -213,9 +213,8 @@ class GeneratorTask:
         start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
         theirs = start.state_dict()
         blocks: Any = made.blocks
-        for index, block in enumerate(blocks):
-            if index < len(start.blocks):
-                continue
+        for index in range(len(start.blocks), len(blocks)):
+            block = blocks[index]
             # A block that the start has not begins by passing on what it is given.
             for out in (block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]):
                 nn.init.zeros_(out.weight)
@@ -235,7 +234,8 @@ class GeneratorTask:
                 "recipe's own size"
             )
         made.load_state_dict(theirs)
-        self._start = {name: p.clone() for name, p in made.state_dict().items()}
+        if self.config.generator.blend:
+            self._start = {name: p.clone() for name, p in made.state_dict().items()}
         return made
 
     def _root(self) -> Tensor | None:
@@ -378,11 +378,11 @@ class GeneratorTask:
         Of the weights that the training began with it holds the share `generator.blend`.
         """
         made = build_transformer(self.config.generator, self.captions.encoder.config.d_model)
-        blend = self.config.generator.blend if self._start else 0.0
         weights = denoiser.state_dict()
-        made.load_state_dict(
-            {n: p.lerp(self._start[n].to(p), blend) if blend else p for n, p in weights.items()}
-        )
+        if self._start:
+            blend = self.config.generator.blend
+            weights = {name: p.lerp(self._start[name].to(p), blend) for name, p in weights.items()}
+        made.load_state_dict(weights)
         return made.half().eval()
 
     def validate(self) -> None:

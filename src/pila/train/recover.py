@@ -82,7 +82,7 @@ class RecoverTask(AdapterTask):
         figures: dict[str, Tensor] = {}
         for slot, terms in LOCAL.items():
             if slot is None or slot in fields:
-                scored = residual_loss(fields, terms, fd, k, check_finite=False)
+                scored = residual_loss(fields, terms, fd, k, check_finite=self.checking)
                 losses[slot] = scored.total.mean()
                 figures |= scored.means
         if Slot.IMPULSE in fields:

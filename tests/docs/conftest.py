@@ -53,7 +53,7 @@ def carry_out(page: Path) -> list[str]:
     """
     from pila.cli import run
 
-    fewer = {"--steps 20": "--steps 1", "--step-window 1-8": "--step-window 1-2"}
+    fewer = {"--steps 20": "--steps 1", "--step-window 1-4": "--step-window 1-2"}
     done = []
     for block in blocks(page):
         line = shlex.join(block.words)
@@ -64,7 +64,7 @@ def carry_out(page: Path) -> list[str]:
         if line.startswith("generate"):
             line += " --steps 2"
         if block.code:
-            code = block.code.replace('"auto"', '"cpu"').replace("steps=16", "steps=2")
+            code = block.code.replace('"auto"', '"cpu"').replace("steps=8", "steps=2")
             exec(compile(code, str(block), "exec"), {})
         else:
             assert run(shlex.split(line)) == 0, f"{block}: pila {line}"

@@ -1,10 +1,12 @@
 """What a protocol and a method change in the clips, and what their keys must tell apart."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
@@ -159,6 +161,14 @@ def test_keys_tell_apart_what_changes_clips_and_nothing_else(protocol, pila, run
     assert protocol_key(replace(protocol, prompts=6, scenes_only=("hot_spot",))) == whole
     for change in ({"steps": 1}, {"guidance_scale": 1.0}, {"given_frames": 1}):
         assert protocol_key(replace(protocol, **change)) != whole, change
+
+
+def test_another_scheduler_makes_other_clips(protocol, world_folder, tmp_path):
+    shutil.copytree(world_folder, tmp_path / "model")
+    copied = replace(protocol, model=str(tmp_path / "model"))
+    assert protocol_key(copied) == protocol_key(protocol)
+    FlowMatchEulerDiscreteScheduler(shift=7.0).save_pretrained(tmp_path / "model" / "scheduler")
+    assert protocol_key(copied) != protocol_key(protocol)
 
 
 def test_wrong_values_are_named(protocol):

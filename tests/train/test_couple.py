@@ -129,7 +129,7 @@ def test_the_anchor_holds_u_against_motion_at_the_noise_that_stage_a_has_seen():
     assert moved.tolist() == [True, True, False]
     assert task.anchor(batch["flow"], batch, torch.tensor([0.3, 0.5, 0.9])) == 0
     assert task.anchor(u, batch, torch.tensor([0.8, 0.9, 1.0])) == 0
-    _, figures = task.loss(Draws(seed=0, step=2, batch=2, rows=range(2)))
+    _, figures = task.loss(Draws(seed=0, step=2, batch=8, rows=range(8)))
     assert figures["anchor"] > 0
 
 

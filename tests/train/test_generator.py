@@ -133,7 +133,7 @@ def test_it_trains_and_leaves_a_wan_repository(task, tmp_path):
     folder = fit(task, config(), tmp_path, progress=False)
     assert folder is not None
     pipeline = WanPipeline.from_pretrained(folder)
-    assert pipeline.scheduler.config.flow_shift == 3.0
+    assert pipeline.scheduler.config.shift == 3.0
     after = pipeline.transformer.state_dict()
     assert any(not torch.equal(after[k], before[k]) for k in before)
 

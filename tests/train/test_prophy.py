@@ -162,7 +162,8 @@ def test_two_steps_and_two_more_are_four(name, tmp_path):
 def test_recomputing_blocks_changes_no_gradient(name):
     gradients = []
     for recompute in (False, True):
-        task: Any = build_task(config(name, recompute=recompute))
+        chosen = config(name, recompute=recompute)
+        task: Any = build_task(replace(chosen, optim=replace(chosen.optim, precision="no")))
         for out in getattr(task.module, "outs", []):
             torch.nn.init.eye_(out.weight)
         task.loss(draws())[0].backward()

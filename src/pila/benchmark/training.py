@@ -72,6 +72,8 @@ def measure(
             model=str(folder),
             data=str(cache),
             held_out=0.0,
+            # Predictions that are kept would leave the frozen forward out.
+            noise_draws=None,
             optim=replace(recipe.optim, batch=size.batch, micro_batch=None),
         )
         task = CoupleTask(config, device)

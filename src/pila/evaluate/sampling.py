@@ -354,6 +354,7 @@ def protocol_key(protocol: Protocol) -> list[Any]:
     return [
         settings,
         [_hash_of(model / part) for part in parts],
+        json.loads((model / "scheduler" / "scheduler_config.json").read_text()),
         protocol.given_frames,
         protocol.out_of_range,
         protocol.device.partition(":")[0],

@@ -169,6 +169,8 @@ def embedded_couple() -> TrainConfig:
         task="couple",
         world=replace(WORLD, clips=49_152),
         couple=CoupleConfig(moving=0.75),
+        # Half of a step is the frozen forward, which all recipes of a seed then share.
+        noise_draws=2,
         optim=OptimConfig(
             lr=1.5e-3,
             steps=1000,
@@ -189,6 +191,7 @@ def embedded_couple_plain() -> TrainConfig:
     return replace(
         couple,
         couple=replace(couple.couple, kind="plain"),
+        backbone_precision="bf16",
         optim=replace(couple.optim, precision="no"),
     )
 

@@ -19,9 +19,14 @@ CLIPS = 20_000
 def embedded_prophy() -> TrainConfig:
     """ProPhy on the embedded generator; token maps from true fields, not from a language model."""
     recipe = embedded_couple()
-    # Less than PILA's: the copied blocks are trained already. What is trained inside the denoiser
-    # stays in float32 with it.
-    return replace(recipe, task="prophy", optim=replace(recipe.optim, lr=1e-3, precision="no"))
+    # Less than PILA's: the copied blocks are trained already.
+    return replace(
+        recipe,
+        task="prophy",
+        noise_draws=None,
+        backbone_precision="no",
+        optim=replace(recipe.optim, lr=1e-3),
+    )
 
 
 def embedded_lora() -> TrainConfig:

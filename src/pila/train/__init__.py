@@ -65,10 +65,6 @@ def run(
         InputError: unknown recipe, numbers out of bounds, or a model, cache or adapter that is not
             there or does not fit.
     """
-    from pila.recipes import RECIPES
-
-    if recipe not in RECIPES:
-        raise InputError(f"recipe is {recipe!r}; choose from {', '.join(RECIPES)}")
     for name, value in (
         ("steps", steps),
         ("max-steps", max_steps),
@@ -76,13 +72,7 @@ def run(
     ):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    chosen = RECIPES[recipe]()
-    stages = chosen if isinstance(chosen, dict) else {"": chosen}
-    changes = {"model": model, "data": None if data is None else str(data)}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    stages = {name: replace(c, seed=seed, **changes) for name, c in stages.items()}
-    if steps is not None:
-        stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
+    stages = configs(recipe, steps=steps, seed=seed, model=model, data=data)
     _check_given(recipe, stages, start=start, dry_run=dry_run)
     if model is not None and data is None:
         stages = _in_world_of(model, stages)
@@ -124,6 +114,34 @@ def run(
     if finished is not None and "" not in stages:
         finished = _put_in_place(finished, output / "adapter")
     return finished
+
+
+def configs(
+    recipe: str,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    data: Path | None = None,
+) -> "dict[str, TrainConfig]":
+    """A recipe's configurations by stage, or one without a name, with what `run` was asked.
+
+    Raises:
+        InputError: an unknown recipe.
+    """
+    from pila.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise InputError(f"recipe is {recipe!r}; choose from {', '.join(RECIPES)}")
+    chosen = RECIPES[recipe]()
+    stages = chosen if isinstance(chosen, dict) else {"": chosen}
+    changes: dict[str, Any] = {"seed": seed}
+    changes |= {"model": model} if model is not None else {}
+    changes |= {"data": str(data)} if data is not None else {}
+    stages = {name: replace(config, **changes) for name, config in stages.items()}
+    if steps is not None:
+        stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
+    return stages
 
 
 def _check_given(

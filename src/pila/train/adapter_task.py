@@ -61,7 +61,8 @@ class AdapterTask:
         self._check_clips(folder)
         self.training, self.held_out = self._split()
         if backbone is None:
-            dtype = torch.bfloat16 if config.optim.precision == "bf16" else torch.float32
+            precision = config.backbone_precision or config.optim.precision
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
             backbone = WanBackbone(folder, device=device, dtype=dtype)
         self.frozen = FrozenGenerator(backbone.to(self.device))
         self.kept = self._keeping() if config.noise_draws else None

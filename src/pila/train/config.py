@@ -90,7 +90,7 @@ class GeneratorConfig:
     """Flow shift of sampling, and of the noise levels trained on unless `trained_shift` is set."""
     trained_shift: float | None = None
     """Flow shift of the noise levels trained on, where it differs from the one of sampling."""
-    sampling_steps: int = 16
+    sampling_steps: int = 8
     guidance_scale: float = 2.0
     """What the finished model is sampled with unless told otherwise (its `pila.json`)."""
     high_noise: float = 0.1
@@ -317,6 +317,8 @@ class TrainConfig:
     noise_draws: int | None = None
     """Noise and noise levels drawn for each clip of the coupling stage, whose predictions by the
     frozen generator are kept on disk and read in later epochs; None draws and predicts anew."""
+    backbone_precision: Literal["no", "bf16"] | None = None
+    """Of the frozen generator; None takes bfloat16 where `optim.precision` does, else float32."""
     recompute: bool = False
     """Of a task inside the generator: keep no activations of its blocks, and compute them anew in
     the backward pass. At Wan's size they would take some hundred GB."""

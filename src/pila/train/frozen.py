@@ -1,6 +1,7 @@
 """The frozen generator in training: one forward pass a step, without a graph, never changed."""
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,7 @@ class WanBackbone(nn.Module):
 
 def _velocity(part: Any, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
     """One denoiser's velocity, in the precision of the latents."""
-    # In its own precision, as in sampling: autocast is for what is trained.
-    with torch.autocast(x_t.device.type, enabled=False):
+    with as_it_is(x_t) if part.dtype != torch.float32 else nullcontext():
         given = (x_t.to(part.dtype), sigma * 1000, text.to(part.dtype))
         return part(*given, return_dict=False)[0].to(x_t.dtype)
 
@@ -120,7 +120,8 @@ class FrozenGenerator:
             text: token embeddings [b, n, d].
         """
         x_t = noised(x_0, noise, sigma)
-        v = self.velocity(x_t, sigma, text)
+        with as_it_is(x_t):
+            v = self.velocity(x_t, sigma, text)
         return Prediction(x_t=x_t, sigma=sigma, v=v, target=velocity_target(x_0, noise))
 
     def velocity(self, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
@@ -142,6 +143,11 @@ class FrozenGenerator:
         if self.hash() != self._hash:
             raise AssertionError("the frozen generator changed during training")
         return self._hash
+
+
+def as_it_is(x: Tensor) -> torch.autocast:
+    """A generator in its own precision, as in sampling: autocast is for what is trained."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def module_hash(module: nn.Module) -> str:

@@ -6,6 +6,7 @@ Unlike an adapter, which reads one finished prediction, these need the graph thr
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pila.prophy.branch import ProPhyBranch, attach, spread_places
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
+from pila.train.generator import kernels_for_training
 from pila.train.loop import LOG_EVERY
 
 LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
@@ -56,18 +58,26 @@ class InsideTask(AdapterTask):
         batch = self.draw(draws)
         x_0, noise, sigma = batch["latents"], batch["noise"], batch["sigma"]
         x_t, target = noised(x_0, noise, sigma), velocity_target(x_0, noise)
-        v = self.frozen.velocity(x_t, sigma, batch["text"])
+        with self.kernels():
+            v = self.frozen.velocity(x_t, sigma, batch["text"])
         flow = (v - target).square().mean()
         metrics = {"flow": flow.detach()}
         total, figures = self.extra(batch, draws)
         # The frozen pass is for the log alone, so only the rows that are logged pay for it.
         if draws.step % LOG_EVERY == 0:
-            with torch.no_grad():
+            with torch.no_grad(), self.kernels():
                 alone = self.alone(x_t, sigma, batch["text"])
             metrics["flow_frozen"] = (alone - target).square().mean()
             change = (v.detach() - alone).square().mean() / alone.square().mean()
             metrics["correction"] = change.sqrt()
         return flow + total, {**metrics, **figures}
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """Those of a generator's training, except where the backward pass computes blocks anew.
+
+        It would take others then, and find that they keep other things.
+        """
+        return nullcontext() if self.config.recompute else kernels_for_training(self.device)
 
     def extra(
         self, batch: Mapping[str, Tensor], draws: Draws

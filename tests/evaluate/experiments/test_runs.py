@@ -107,6 +107,26 @@ def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
     assert made.stat().st_mtime_ns == stamp
 
 
+def test_stages_that_are_trained_alike_are_taken_from_another_run(tmp_path):
+    there = Runs(folder=tmp_path)
+    for stage in ("observe", "recover", "couple"):
+        made = there.output("embedded", 3) / stage
+        (made / "adapter").mkdir(parents=True)
+        (made / "adapter" / "weights").write_text(stage)
+        (made / "checkpoints").mkdir()
+    assert there.share_stages("ablation-no-residuals", 3) == ["observe", "recover"]
+    taken = there.output("ablation-no-residuals", 3)
+    assert (taken / "recover" / "adapter" / "weights").read_text() == "recover"
+    assert sorted(p.name for p in taken.iterdir()) == ["observe", "recover"]
+    assert not (taken / "recover" / "checkpoints").exists()
+    # Another adapter, another second stage, another seed, no such stage; nothing is taken twice.
+    assert there.share_stages("ablation-no-experts", 3) == []
+    assert there.share_stages("ablation-no-staging", 3) == ["observe"]
+    assert there.share_stages("ablation-no-residuals", 2) == []
+    assert there.share_stages("embedded-couple", 3) == []
+    assert there.share_stages("ablation-no-residuals", 3) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

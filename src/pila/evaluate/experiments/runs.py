@@ -1,6 +1,7 @@
 """What an experiment needs trained: found below one folder as `<recipe>-<seed>`, or trained."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from pila.errors import InputError
 from pila.evaluate.experiments.definition import Arm, Experiment
 from pila.evaluate.sampling import Method
+from pila.recipes import RECIPES
+from pila.train import configs
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
@@ -67,14 +70,45 @@ class Runs:
     def train(
         self, recipes: Sequence[str], seeds: Sequence[int], *, checkpoint_every: int = 500
     ) -> None:
-        """Train what is missing, one after another; a stopped one goes on."""
+        """Train what is missing, one after another; a stopped one goes on.
+
+        Stages that another recipe has trained alike, with the same seed, are taken from there.
+        """
         for recipe, seed in self.missing(recipes, seeds):
+            self.share_stages(recipe, seed)
             log.info("training: %s", self.command(recipe, seed))
             # In a process of its own: what it leaves on an accelerator goes with it.
             with workers(1, fresh=True) as pool:
                 pool.submit(
                     _train, recipe, self.output(recipe, seed), seed, self.model, checkpoint_every
                 ).result()
+
+    def share_stages(self, recipe: str, seed: int) -> list[str]:
+        """Copy the first stages of this training from one here that has trained them alike.
+
+        Returns:
+            The stages that are there afterwards and were not before.
+        """
+        mine = configs(recipe, seed=seed, model=self.model)
+        output = self.output(recipe, seed)
+        taken: list[str] = []
+        for folder in sorted(self.folder.glob(f"*-{seed}")):
+            other = folder.name.removesuffix(f"-{seed}")
+            if other == recipe or other not in RECIPES:
+                continue
+            theirs = configs(other, seed=seed, model=self.model)
+            for (stage, config), there in zip(mine.items(), theirs.items(), strict=False):
+                # A stage goes on from the one before it: all before it must be alike, too.
+                if there != (stage, config) or not (folder / stage / "adapter").is_dir():
+                    break
+                if stage and not (output / stage).exists():
+                    beside = output / f".{stage}.partial"
+                    shutil.rmtree(beside, ignore_errors=True)
+                    ignored = shutil.ignore_patterns("checkpoints")
+                    shutil.copytree(folder / stage, beside, ignore=ignored)
+                    beside.rename(output / stage)
+                    taken.append(stage)
+        return taken
 
     def methods(self, arm: Arm, seeds: Sequence[int], *, steps: int) -> list[Method]:
         """An arm's row, a method for each training seed; one alone where nothing is trained.

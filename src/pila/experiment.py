@@ -215,6 +215,8 @@ def run_every_table(*, output: Path | None = None, **options: Any) -> dict[str, 
     """
     if options.get("only"):
         raise InputError(f"only is {options['only']}; rows are chosen of one experiment at a time")
+    if options.get("available"):
+        raise InputError("available leaves out rows of one experiment; run each by its own name")
     base = output or Path("experiments")
     settings = [
         prepared(name, output=_place(base, name, options), **options) for name in EXPERIMENTS
@@ -233,6 +235,7 @@ def prepared(
     output: Path,
     runs: Path = Path("runs"),
     train: bool = False,
+    available: bool = False,
     seeds: Sequence[int] = (0, 1, 2),
     only: Sequence[str] = (),
     model: str | None = None,
@@ -253,6 +256,7 @@ def prepared(
         output: folder for results.
         runs: where finished trainings lie.
         train: train what is missing there first.
+        available: leave out what is missing there, rows and training seeds, instead of refusing.
         seeds: training seeds.
         only: only these rows.
         model: the generator instead of the experiment's own.
@@ -283,14 +287,25 @@ def prepared(
         )
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise InputError(f"seeds is {tuple(seeds)}; name training seeds of 0 or more, each once")
+    if train and available:
+        raise InputError("train and available are both set; train what is missing, or leave it out")
     check_sampling(steps=steps, guidance_scale=guidance_scale)
+    own = Runs(folder=runs, model=None if experiment.model_recipe else model)
     arms = chosen_arms(experiment, only)
+    seeds_of = {arm.name: tuple(seeds) for arm in arms}
+    if available:
+        seeds_of = {arm.name: own.finished(arm, seeds) for arm in arms}
+        arms = tuple(arm for arm in arms if seeds_of[arm.name] or not arm.trained)
+        if not any(arm.trained for arm in arms):
+            raise InputError(
+                f"{runs} has none of the trainings of {name}; leave available out to see which "
+                "they are"
+            )
     experiment = replace(
         experiment, arms=arms, against=_there(experiment.against, [a.name for a in arms])
     )
     check_writable(output)
     place = str(find_device(device))
-    own = Runs(folder=runs, model=None if experiment.model_recipe else model)
     generator = model or "embedded"
     if experiment.model_recipe is not None and model is None:
         large = Runs(folder=runs)
@@ -321,9 +336,10 @@ def prepared(
     )
     if train:
         own.train(experiment.recipes, seeds)
-    own.require(experiment.recipes, seeds)
+    if not available:
+        own.require(experiment.recipes, seeds)
     count = protocol.settings["steps"]
-    methods = {arm.name: tuple(own.methods(arm, seeds, steps=count)) for arm in arms}
+    methods = {arm.name: tuple(own.methods(arm, seeds_of[arm.name], steps=count)) for arm in arms}
     for method in (m for many in methods.values() for m in many):
         if method.adapter is not None:
             _check_place(method.adapter, folder)

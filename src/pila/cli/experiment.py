@@ -119,6 +119,8 @@ class ExperimentTable:
     """Where finished trainings lie, as RECIPE-SEED."""
     train: bool = False
     """Train what is missing there first; stopped trainings go on."""
+    available: bool = False
+    """Leave out rows and training seeds that are missing there; the table tells each row's."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds."""
     only: tuple[str, ...] = ()

@@ -30,6 +30,23 @@ def test_what_is_missing_is_named_with_its_command(small, tmp_path):
     assert not small["output"].exists()
 
 
+def test_what_is_missing_can_be_left_out(small):
+    some = prepared(
+        "main",
+        **small | {"seeds": (0, 1, 7)},
+        only=("frozen", "pila", "best-of-4", "lora"),
+        available=True,
+    )
+    seeds = {name: [m.training_seed for m in methods] for name, methods in some.arms.items()}
+    assert seeds == {"frozen": [None], "pila": [0, 1], "best-of-4": [0, 1], "lora": [0, 1]}
+    with pytest.raises(InputError, match="none of the trainings of main"):
+        prepared("main", **small | {"seeds": (7,)}, available=True)
+    with pytest.raises(InputError, match="train and available are both set"):
+        prepared("main", **small, available=True, train=True)
+    with pytest.raises(InputError, match="run each by its own name"):
+        run_every_table(**small, available=True)
+
+
 def test_all_says_what_any_table_lacks_before_the_first_begins(small, tmp_path):
     with pytest.raises(InputError, match="trainings are missing"):
         run_every_table(**small | {"runs": tmp_path})

@@ -53,6 +53,10 @@ class Runs:
         wanted = [(recipe, seed) for recipe in recipes for seed in seeds]
         return [(recipe, seed) for recipe, seed in wanted if self.place(recipe, seed) is None]
 
+    def finished(self, arm: Arm, seeds: Sequence[int]) -> tuple[int, ...]:
+        """The training seeds of which everything that an arm needs is finished."""
+        return tuple(s for s in seeds if not self.missing(arm.trained, [s]))
+
     def require(self, recipes: Sequence[str], seeds: Sequence[int]) -> None:
         """Refuse to go on without them.
 

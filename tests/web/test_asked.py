@@ -28,7 +28,7 @@ def test_the_least(offered):
     assert made.compare
     assert made.output == OUT
     assert made.explain == OUT.parent / "explain"
-    assert made.steps == 16
+    assert made.steps == 8
 
 
 def test_everything(offered):

@@ -269,7 +269,7 @@ def test_bad_input_is_told_in_words(open_page):
     page.get_by_label("Height", exact=True).fill("48")
     page.get_by_role("button", name="Correction").click()
     page.get_by_label("Step window").fill("9-1")
-    refused(page, "the steps run from 1 to 16")
+    refused(page, "the steps run from 1 to 8")
     assert page.locator("#injected").count() == 0
 
 

@@ -61,8 +61,7 @@ def no_routing() -> Stages:
 
 def no_anchor() -> Stages:
     """Without the kinematic anchor: u is never held against motion; no stage A."""
-    stages = _coupled(anchor_weight=0.0)
-    return {name: config for name, config in stages.items() if name != "observe"}
+    return {name: config for name, config in embedded().items() if name != "observe"}
 
 
 def no_staging() -> Stages:
@@ -75,7 +74,7 @@ def no_staging() -> Stages:
 
 def no_stages() -> Stages:
     """Stage C alone."""
-    return {"couple": _coupled(anchor_weight=0.0, encoder_freeze=0, encoder_lr_scale=1.0)["couple"]}
+    return {"couple": _coupled(encoder_freeze=0, encoder_lr_scale=1.0)["couple"]}
 
 
 def proxies_only() -> Stages:

@@ -81,7 +81,7 @@ def test_draws_that_would_be_seen_too_often_are_drawn_anew(caplog):
     of_few = config(noise_draws=2)
     task = CoupleTask(replace(of_few, optim=replace(of_few.optim, steps=33)))
     assert task.kept is None
-    assert "16 clips with 2 draws of noise each would be seen 4 times" in caplog.text
+    assert "16 clips with 2 draws of noise each would be seen 4 times, and learnt" in caplog.text
     first, second = (task.predicted(some(step))[1] for step in (1, 1 + 10**6))
     assert not torch.equal(first.v, second.v)
     assert CoupleTask(of_few).kept is not None

@@ -266,8 +266,8 @@ class AdapterTask:
         repeats = config.optim.steps * config.optim.batch / (of * len(self.training))
         if repeats > MOST_REPEATS:
             log.warning(
-                "%d clips with %d draws of noise each would be seen %.0f times and learnt by heart: "
-                "noise is drawn anew, and noise_draws ignored",
+                "%d clips with %d draws of noise each would be seen %.0f times, and learnt by "
+                "heart: noise is drawn anew, noise_draws ignored",
                 len(self.training),
                 of,
                 repeats,

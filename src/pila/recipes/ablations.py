@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pila.physics.residual import Family
-from pila.recipes.embedded import embedded, embedded_couple_plain
+from pila.recipes.embedded import embedded, embedded_couple, embedded_couple_plain
 from pila.train.config import Stages, TrainConfig
 
 
@@ -157,9 +157,11 @@ def paper_residuals() -> Stages:
     return _coupled(residual_form="plain", detach_bank=False, residual_weight=0.3)
 
 
-def dense() -> Stages:
-    """Dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
-    return _adapted(conv="dense")
+def dense() -> TrainConfig:
+    """Stage C with dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
+    recipe = embedded_couple()
+    adapter = replace(recipe.couple.adapter, conv="dense")
+    return replace(recipe, couple=replace(recipe.couple, adapter=adapter))
 
 
 def plain_adapter_long() -> TrainConfig:

@@ -104,6 +104,20 @@ def test_scale_multiplies_the_correction(pipeline: PilaWanPipeline, frozen: torc
     torch.testing.assert_close(twice, 2 * once, rtol=1e-3, atol=1e-5)
 
 
+def test_an_adapter_has_a_factor_of_its_own(
+    components: dict[str, Any], pipeline: PilaWanPipeline, live: PilaAdapter
+):
+    strong = small_adapter(sampling_scale=3.0)
+    strong.load_state_dict(live.state_dict())
+    record: list[Any] = []
+    own = tiny.latents(corrected(components, strong), record=record)
+    assert torch.equal(own, tiny.latents(pipeline, adapter_scale=3.0))
+    # What is recorded is what was added.
+    plain: list[Any] = []
+    tiny.latents(pipeline, record=plain)
+    torch.testing.assert_close(record[0].correction, 3 * plain[0].correction)
+
+
 def test_step_window_limits_the_steps(pipeline: PilaWanPipeline, frozen: torch.Tensor):
     results = [frozen]
     for window in [(1, 3), (2, 3), (3, 3), (1, 1)]:

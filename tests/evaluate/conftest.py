@@ -108,7 +108,7 @@ def runs(tmp_path_factory, world_folder) -> Path:
             elif recipe == "embedded-fine-tune":
                 (place.parent / "model").mkdir()
                 repository(place.parent / "model", transformer=denoiser(seed + 5))
-            elif "plain-adapter" in recipe:
+            elif "plain" in recipe and "residuals" not in recipe:
                 plain(seed).save_pretrained(place)
             else:
                 adapter(seed if recipe == "embedded" else seed + 7).save_pretrained(place)

@@ -1,5 +1,6 @@
 """What a protocol and a method change in the clips, and what their keys must tell apart."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -161,6 +162,15 @@ def test_keys_tell_apart_what_changes_clips_and_nothing_else(protocol, pila, run
     assert protocol_key(replace(protocol, prompts=6, scenes_only=("hot_spot",))) == whole
     for change in ({"steps": 1}, {"guidance_scale": 1.0}, {"given_frames": 1}):
         assert protocol_key(replace(protocol, **change)) != whole, change
+
+
+def test_the_same_weights_in_another_adapter_make_other_clips(pila, tmp_path):
+    shutil.copytree(str(pila.adapter), tmp_path / "adapter")
+    copied = replace(pila, adapter=str(tmp_path / "adapter"))
+    assert method_key(copied) == method_key(pila)
+    config = tmp_path / "adapter" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sampling_scale": 2.0}))
+    assert method_key(copied) != method_key(pila)
 
 
 def test_another_scheduler_makes_other_clips(protocol, world_folder, tmp_path):

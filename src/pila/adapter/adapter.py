@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pila import flow
-from pila.adapter.base import LatentAdapter, require_finite
+from pila.adapter.base import LatentAdapter, check_sampling_scale, require_finite
 from pila.adapter.blocks import CONVS
 from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.decoder import Decoder
@@ -106,6 +106,8 @@ class PilaAdapter(LatentAdapter):
         conv: "factorised" (2+1)-D or "dense" 3x3x3 convolutions.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
+        sampling_scale: factor on the correction wherever a generator is sampled with this adapter,
+            beside the caller's `adapter_scale`. Ours; 1 in the paper.
     """
 
     @register_to_config
@@ -126,9 +128,11 @@ class PilaAdapter(LatentAdapter):
         conv: str = "factorised",
         experts_see_feature: bool = True,
         decoder_sees_feature: bool = False,
+        sampling_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_top_k(top_k)
+        check_sampling_scale(sampling_scale)
         counts = {
             "latent_channels": latent_channels,
             "text_dim": text_dim,

@@ -1,5 +1,6 @@
 """What every latent adapter shares: checks of inputs and values, weights as safetensors only."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,27 @@ class LatentAdapter(SafetensorsModel):
                 f"({b}, {NUM_EXPERTS})"
             )
 
+    @property
+    def sampling_scale(self) -> float:
+        """Factor on dv wherever a generator is sampled with this adapter, beside the caller's own.
+
+        Training knows nothing of it.
+        """
+        return self.config["sampling_scale"]
+
     def num_parameters_total(self) -> int:
         """Number of parameters."""
         return sum(p.numel() for p in self.parameters())
+
+
+def check_sampling_scale(scale: float) -> None:
+    """Refuse a factor that is no finite number above 0.
+
+    Raises:
+        InputError: naming it.
+    """
+    if not 0 < scale < math.inf:
+        raise InputError(f"sampling_scale is {scale}; use a finite number above 0, such as 1.0")
 
 
 def unreadable(place: Any, subfolder: str | None, error: Exception) -> str:

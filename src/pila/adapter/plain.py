@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pila import flow
-from pila.adapter.base import LatentAdapter, require_finite
+from pila.adapter.base import LatentAdapter, check_sampling_scale, require_finite
 from pila.adapter.blocks import ChannelNorm, Pointwise, ResidualBlock
 from pila.adapter.condition import Condition, ConditionEncoder
 from pila.adapter.encoder import SPACE_DILATIONS, TIME_DILATIONS
@@ -56,8 +56,10 @@ class PlainAdapter(LatentAdapter):
         gate: str = "quadratic",
         gate_floor: float = 0.05,
         conv: str = "factorised",
+        sampling_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        check_sampling_scale(sampling_scale)
         counts = (latent_channels, text_dim, hidden_width, num_blocks)
         for name, count in zip(
             ("latent_channels", "text_dim", "hidden_width", "num_blocks"), counts, strict=True
@@ -130,7 +132,14 @@ class PlainAdapter(LatentAdapter):
         target = adapter.num_parameters_total()
         shared: dict[str, Any] = {
             name: adapter.config[name]
-            for name in ("latent_channels", "text_dim", "gate", "gate_floor", "conv")
+            for name in (
+                "latent_channels",
+                "text_dim",
+                "gate",
+                "gate_floor",
+                "conv",
+                "sampling_scale",
+            )
         }
 
         sizes = parameter_counts(cls, shared)

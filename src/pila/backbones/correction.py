@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -27,7 +27,7 @@ class CorrectionOptions:
     Attributes:
         labels: bool [number of prompts, 8] in `Category` order, or None for no prior.
         top_k: number of routed experts, 0..8; None takes the adapter's own.
-        scale: factor on dv; 0 is the frozen generator.
+        scale: factor on dv beside the adapter's own; 0 is the frozen generator.
         step_window: first and last corrected step of the schedule, counted from 1, inclusive.
         reference: the velocity that the adapter reads. "guided" is the one that the scheduler
             gets; "cond" that of the conditional pass, as in training. dv is added to the guided
@@ -153,12 +153,13 @@ class Correction:
             top_k=options.top_k,
             return_details=self._record is not None,
         )
-        if self._record is not None:
-            self._record(output)
-            output = output.correction
-        dv = options.scale * output.float()
+        raw = output if self._record is None else output.correction
+        # Any callable of this form may stand for an adapter; not each has a factor of its own.
+        dv = options.scale * getattr(self._adapter, "sampling_scale", 1.0) * raw.float()
         if self.frozen_frames is not None:
             dv = self.frozen_frames[1] * dv
+        if self._record is not None:
+            self._record(replace(output, correction=dv))
         self._note_finite(index + 1, sigma, v, dv)
         return dv
 

@@ -64,7 +64,7 @@ class CorrectedPipeline:
             labels: physical categories for all prompts, or one list of them per prompt; None
                 leaves the routing without a prior.
             top_k: number of routed experts, 0..8; None takes the adapter's own.
-            adapter_scale: factor on the correction.
+            adapter_scale: factor on the correction, beside the adapter's own `sampling_scale`.
             step_window: first and last denoising step to correct, counted from 1, inclusive.
             reference: velocity that the adapter reads: "guided", or that of the conditional pass
                 ("cond"), as in training. The correction is added after guidance in both cases.

@@ -329,7 +329,7 @@ def going_on_from(pipe: Any, given: Any) -> Iterator[None]:
 
 def method_key(method: Method) -> list[Any]:
     """Everything of a method that decides its clips; neither names nor places."""
-    return [
+    key = [
         weights_of(method.adapter),
         weights_of(method.scorer),
         is_generator(method.adapter),
@@ -340,6 +340,8 @@ def method_key(method: Method) -> list[Any]:
         method.labels if method.adapter else None,
         method.best_of,
     ]
+    configs = [*_configs_of(method.adapter), *_configs_of(method.scorer)]
+    return [*key, configs] if configs else key
 
 
 def protocol_key(protocol: Protocol) -> list[Any]:
@@ -367,6 +369,13 @@ def weights_of(place: str | None) -> str | list[str] | None:
         return _hash_of(Path(str(place)) / "transformer")
     found = [_hash_of(a.folder) for a in find_attachments(place)]
     return found if len(found) > 1 else found[0] if found else None
+
+
+def _configs_of(place: str | None) -> list[dict[str, Any]]:
+    """What attachments were built with, whose weights do not tell it all: how many experts, say."""
+    folders = [] if is_generator(place) else [a.folder for a in find_attachments(place)]
+    found = [json.loads(p.read_text()) for f in folders if (p := f / "config.json").is_file()]
+    return [{k: v for k, v in config.items() if k[0] != "_"} for config in found]
 
 
 def _hash_of(folder: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pila.physics.residual import Family
-from pila.recipes.embedded import embedded, embedded_couple, embedded_couple_plain
+from pila.recipes.embedded import compared, embedded, embedded_couple_plain
 from pila.train.config import Stages, TrainConfig
 
 
@@ -159,7 +159,7 @@ def paper_residuals() -> Stages:
 
 def dense() -> TrainConfig:
     """Stage C with dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
-    recipe = embedded_couple()
+    recipe = no_stages()["couple"]
     adapter = replace(recipe.couple.adapter, conv="dense")
     return replace(recipe, couple=replace(recipe.couple, adapter=adapter))
 
@@ -173,7 +173,7 @@ def plain_adapter_long() -> TrainConfig:
 
 def plain_adapter() -> TrainConfig:
     """A plain adapter of equal size."""
-    return embedded_couple_plain()
+    return compared(embedded_couple_plain())
 
 
 ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from pila.train.config import (
+    AdapterConfig,
     CoupleConfig,
     GeneratorConfig,
     OptimConfig,
@@ -26,6 +27,12 @@ BEHIND = (
     "mirror",
 )
 """Scenes of the three categories whose clips passed least often (development prompts)."""
+
+COMPARED = 1000
+"""Steps of stage C where methods are compared: many of them, with several seeds, on two cores."""
+
+BEYOND = 4.0
+"""Factor on corrections in sampling, chosen of 1, 2, 4 and 8 on development prompts."""
 
 HELD = 0.02
 """Weight of each other slot's anchor while coupling, where they are kept on."""
@@ -161,16 +168,16 @@ def embedded_recover() -> TrainConfig:
 
 
 def embedded_couple() -> TrainConfig:
-    """Stage C on the embedded generator: plausible clips only, backbone frozen."""
+    """Stage C on the embedded generator: plausible clips only, backbone frozen. What ships."""
     return TrainConfig(
         task="couple",
         world=replace(WORLD, clips=49_152),
-        couple=CoupleConfig(moving=0.75),
+        couple=CoupleConfig(moving=0.75, adapter=AdapterConfig(sampling_scale=BEYOND)),
         # Half of a step is the frozen forward, which all recipes of a seed then share.
         noise_draws=2,
         optim=OptimConfig(
             lr=1.5e-3,
-            steps=1000,
+            steps=4000,
             batch=32,
             warmup=20,
             clip=0.5,
@@ -199,9 +206,14 @@ def embedded_couple_mix() -> TrainConfig:
     return replace(couple, couple=replace(couple.couple, plausible_only=False))
 
 
+def compared(recipe: TrainConfig) -> TrainConfig:
+    """The same, as long as the runs that are compared."""
+    return replace(recipe, optim=replace(recipe.optim, steps=COMPARED))
+
+
 def embedded() -> Stages:
     """All three stages in a row."""
-    couple = embedded_couple()
+    couple = compared(embedded_couple())
     # The encoder was taught to see motion: it rests at first and then learns more slowly (App. B).
     # It is not held to motion any longer: few clips have targets, and few are learnt by heart.
     taught = replace(couple.couple, encoder_freeze=400, encoder_lr_scale=0.3)

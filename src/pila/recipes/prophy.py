@@ -1,14 +1,14 @@
 """Recipes of ProPhy, its ablations, and the controls that learn inside the generator.
 
-On the embedded model they have the steps, batches and clips of `embedded-couple`, so that methods
-can be compared; on Wan the constants are ProPhy's where it names them, and ours otherwise.
+On the embedded model they have the steps, batches and clips of stage C of `embedded`, so that
+methods can be compared; on Wan the constants are ProPhy's where it names them, and ours otherwise.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pila.recipes.embedded import embedded_couple
+from pila.recipes.embedded import compared, embedded_couple
 from pila.recipes.wan import BATCH, MODEL
 from pila.train.config import GeneratorConfig, OptimConfig, TrainConfig
 
@@ -18,7 +18,7 @@ CLIPS = 20_000
 
 def embedded_prophy() -> TrainConfig:
     """ProPhy on the embedded generator; token maps from true fields, not from a language model."""
-    recipe = embedded_couple()
+    recipe = compared(embedded_couple())
     # Less than PILA's: the copied blocks are trained already.
     return replace(
         recipe,

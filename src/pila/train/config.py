@@ -157,6 +157,9 @@ class AdapterConfig:
     conv: str = "factorised"
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True
+    sampling_scale: float = 1.0
+    """Factor on the finished adapter's correction in sampling: as guidance does for prompts, it
+    goes beyond what was learnt of plausible clips. Training knows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

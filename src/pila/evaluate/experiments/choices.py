@@ -42,11 +42,11 @@ ADAPTER_SCALE = Experiment(
         FROZEN,
         *(
             Arm(name=f"x{scale:g}", recipes=_OWN, adapter_scale=scale, x=scale)
-            for scale in (0.5, 1.0, 2.0, 4.0, 8.0)
+            for scale in (0.25, 0.5, 1.0, 2.0)
         ),
     ),
     against=("x1",),
-    axis="factor on the correction",
+    axis="factor on the correction, beside the adapter's own",
 )
 
 REFERENCE = Experiment(
@@ -63,8 +63,8 @@ CONVOLUTIONS = Experiment(
     paper="",
     arms=(
         FROZEN,
-        # Stage C alone, as it ships.
-        Arm(name="factorised", recipes=("embedded-couple",)),
+        # Stage C alone.
+        Arm(name="factorised", recipes=("ablation-no-stages",)),
         Arm(name="dense", recipes=("ablation-dense",)),
     ),
     against=("factorised",),

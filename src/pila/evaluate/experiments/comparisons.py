@@ -22,8 +22,11 @@ MAIN = Experiment(
         Arm(name="lora", recipes=("embedded-lora",)),
         PROPHY,
         Arm(name="pila+prophy", recipes=("embedded", "embedded-prophy")),
+        # Four times the steps, stage C alone.
+        Arm(name="pila-long", recipes=("embedded-couple",)),
+        Arm(name="plain-adapter-long", recipes=("embedded-couple-plain",)),
     ),
-    against=("frozen", "plain-adapter", "mix-adapter", "pila"),
+    against=("frozen", "plain-adapter", "mix-adapter", "pila", "plain-adapter-long"),
 )
 
 TRANSFER = Experiment(

@@ -23,6 +23,8 @@ NAMES = (
     "lora",
     "prophy",
     "pila+prophy",
+    "pila-long",
+    "plain-adapter-long",
 )
 
 

@@ -525,6 +525,7 @@ def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):
         "output": tmp_path,
         "runs": Path("r"),
         "train": True,
+        "available": False,
         "seeds": (3, 4),
         "only": ("k-0",),
         "model": "m",

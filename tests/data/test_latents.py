@@ -8,6 +8,7 @@ from tests.backbones import tiny
 
 from pila.data import latents
 from pila.data.latents import SHARD, LatentCache, normalise
+from pila.errors import InputError
 from pila.physics.bank import Category
 from pila.provenance import weights_hash
 from pila.world.corpus import CorpusConfig, make
@@ -41,6 +42,11 @@ def items(indices):
 
 def test_whole_shards_only(cache):
     assert len(cache) == 2 * SHARD
+
+
+def test_too_few_clips_are_refused(vae_folder):
+    with pytest.raises(InputError, match=r"corpus\.clips is 15; clips are encoded 16 at a time"):
+        LatentCache(vae_folder, replace(WORLD, clips=15))
 
 
 def test_a_batch(cache):

@@ -25,7 +25,7 @@ def tiny():
         stages[name] = replace(
             config,
             optim=replace(config.optim, steps=3, batch=2, warmup=1),
-            world=replace(config.world, clips=8, scenes=SCENES, violated=0.0, size=48),
+            world=replace(config.world, clips=16, scenes=SCENES, violated=0.0, size=48),
             couple=replace(config.couple, condition_warmup=0, residual_warmup=0),
             held_out=0.25,
         )

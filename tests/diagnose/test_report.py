@@ -167,8 +167,8 @@ def test_a_run_on_a_latent_cache_is_asked_about_its_own_captions(trained, cache,
     config = json.loads((tmp_path / "run/config.json").read_text())
     (tmp_path / "run/config.json").write_text(json.dumps(config | {"data": str(shards)}))
     found = diagnose("routing", tmp_path / "run")
-    assert found["about"] == f"the last 8 captions of the latent cache {shards}."
-    assert found["arms"]["labels"]["prompts"] == 8
+    assert found["about"] == f"the last 16 captions of the latent cache {shards}."
+    assert found["arms"]["labels"]["prompts"] == 16
     assert (tmp_path / "run/diagnose/routing-weights.pdf").exists()
 
 

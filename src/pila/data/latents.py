@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pila.errors import InputError
 from pila.progress import progress_bar
 from pila.provenance import weights_hash
 from pila.video import written_whole
@@ -50,9 +51,17 @@ class LatentCache:
     Args:
         vae_folder: the VAE that encodes (a diffusers folder).
         world: which corpus.
+
+    Raises:
+        InputError: fewer clips than are made at once.
     """
 
     def __init__(self, vae_folder: Path, world: CorpusConfig) -> None:
+        if world.clips < SHARD:
+            raise InputError(
+                f"corpus.clips is {world.clips}; clips are encoded {SHARD} at a time, take at "
+                f"least {SHARD}"
+            )
         self.vae_folder, self.world = vae_folder, world
         drawn = hashlib.sha256(f"{world.named} {world.size}".encode()).hexdigest()[:8]
         key = f"{weights_hash(vae_folder)}-{world.violated:g}-{world.first_seed}-{drawn}"

@@ -12,6 +12,7 @@ from pila.adapter import PilaAdapter, PlainAdapter
 from pila.backbones.embedded import find_model
 from pila.evaluate.experiments import EXPERIMENTS
 from pila.prophy import ProPhyBranch
+from pila.train import configs
 
 SEEDS = (0, 1)
 TEXT_WIDTH = 64
@@ -108,7 +109,7 @@ def runs(tmp_path_factory, world_folder) -> Path:
             elif recipe == "embedded-fine-tune":
                 (place.parent / "model").mkdir()
                 repository(place.parent / "model", transformer=denoiser(seed + 5))
-            elif "plain" in recipe and "residuals" not in recipe:
+            elif [*configs(recipe).values()][-1].couple.kind == "plain":
                 plain(seed).save_pretrained(place)
             else:
                 adapter(seed if recipe == "embedded" else seed + 7).save_pretrained(place)

@@ -132,6 +132,15 @@ def own_settings(folder: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
+def own_config(folder: Path) -> dict[str, Any]:
+    """What a component was built with: its `config.json` without diffusers' own entries.
+
+    Raises:
+        InputError: the file is not readable or not a JSON object.
+    """
+    return {k: v for k, v in read_json(folder / "config.json").items() if k[0] != "_"}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter
 from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
-from pila.backbones.repository import read_json
+from pila.backbones.repository import own_config, read_json
 from pila.errors import InputError
 
 WAN: dict[str, Any] = {
@@ -135,9 +135,7 @@ def build_adapter(
 ) -> PilaAdapter:
     """The adapter of a model's recipe, with a live last layer, as a trained one has."""
     if model == "embedded":
-        known: dict[str, Any] = {
-            k: v for k, v in read_json(EMBEDDED_ADAPTER / "config.json").items() if k[0] != "_"
-        }
+        known = own_config(EMBEDDED_ADAPTER)
     else:
         from pila.recipes import RECIPES
 

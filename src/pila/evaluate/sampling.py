@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pila.backbones.embedded import find_attachments, find_model
+from pila.backbones.repository import own_config, read_json
 from pila.errors import InputError
 from pila.evaluate.round_trip import decoded, encoded
 from pila.physics.layout import Category
@@ -356,7 +357,7 @@ def protocol_key(protocol: Protocol) -> list[Any]:
     return [
         settings,
         [_hash_of(model / part) for part in parts],
-        json.loads((model / "scheduler" / "scheduler_config.json").read_text()),
+        read_json(model / "scheduler" / "scheduler_config.json"),
         protocol.given_frames,
         protocol.out_of_range,
         protocol.device.partition(":")[0],
@@ -374,8 +375,7 @@ def weights_of(place: str | None) -> str | list[str] | None:
 def _configs_of(place: str | None) -> list[dict[str, Any]]:
     """What attachments were built with, whose weights do not tell it all: how many experts, say."""
     folders = [] if is_generator(place) else [a.folder for a in find_attachments(place)]
-    found = [json.loads(p.read_text()) for f in folders if (p := f / "config.json").is_file()]
-    return [{k: v for k, v in config.items() if k[0] != "_"} for config in found]
+    return [own_config(f) for f in folders if (f / "config.json").is_file()]
 
 
 def _hash_of(folder: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pila.physics.residual import Family
-from pila.recipes.embedded import compared, embedded, embedded_couple_plain
+from pila.recipes.embedded import compared, embedded, embedded_couple, embedded_couple_plain
 from pila.train.config import Stages, TrainConfig
 
 
@@ -23,14 +23,15 @@ def _coupled(**couple: Any) -> Stages:
     return stages | {"couple": replace(last, couple=replace(last.couple, **couple))}
 
 
+def _with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
+    """The same, with some of the adapter's options changed."""
+    couple = config.couple
+    return replace(config, couple=replace(couple, adapter=replace(couple.adapter, **adapter)))
+
+
 def _adapted(**adapter: Any) -> Stages:
     """All stages, with some of the adapter's options changed in each of them."""
-
-    def changed(config: TrainConfig) -> TrainConfig:
-        couple = config.couple
-        return replace(config, couple=replace(couple, adapter=replace(couple.adapter, **adapter)))
-
-    return {name: changed(config) for name, config in embedded().items()}
+    return {name: _with_adapter(config, **adapter) for name, config in embedded().items()}
 
 
 def _without(family: Family) -> Stages:
@@ -74,7 +75,7 @@ def no_staging() -> Stages:
 
 def no_stages() -> Stages:
     """Stage C alone."""
-    return {"couple": _coupled(encoder_freeze=0, encoder_lr_scale=1.0)["couple"]}
+    return {"couple": compared(embedded_couple())}
 
 
 def proxies_only() -> Stages:
@@ -159,9 +160,7 @@ def paper_residuals() -> Stages:
 
 def dense() -> TrainConfig:
     """Stage C with dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
-    recipe = no_stages()["couple"]
-    adapter = replace(recipe.couple.adapter, conv="dense")
-    return replace(recipe, couple=replace(recipe.couple, adapter=adapter))
+    return _with_adapter(compared(embedded_couple()), conv="dense")
 
 
 def plain_adapter_long() -> TrainConfig:

@@ -247,6 +247,7 @@ def prepared(
     steps: int | None = None,
     guidance_scale: float | None = None,
     device: str = "cpu",
+    precision: str = "no",
     processes: int = 2,
 ) -> Setting:
     """An experiment with everything that it needs, checked.
@@ -268,6 +269,7 @@ def prepared(
         steps: denoising steps; None takes the model's own.
         guidance_scale: None takes the model's own.
         device: where generators run.
+        precision: of their weights: "no" is float32, or "bf16".
         processes: jobs at once.
 
     Raises:
@@ -333,6 +335,7 @@ def prepared(
         given_frames=experiment.given_frames,
         scenes_only=tuple(scenes),
         device=place,
+        precision=precision,
     )
     if train:
         own.train(experiment.recipes, seeds)

@@ -148,6 +148,7 @@ def test_smallest_and_odd_sizes(adapter, size):
         ({"router_temperature": 0.0}, "router_temperature is 0.0; it must be above 0"),
         ({"text_dim": 0}, "text_dim is 0; it must be at least 1"),
         ({"decoder_blocks": 0}, "decoder_blocks is 0"),
+        ({"expert_width": 0}, "expert_width is 0; it must be at least 1"),
     ],
 )
 def test_bad_configuration(config, message):

@@ -36,8 +36,10 @@ def test_updates_are_exactly_zero_outside_the_recipe(see_feature):
             assert torch.equal(found.bank[sample, slot.channels], bank[sample, slot.channels])
 
 
-def test_the_batch_equals_each_expert_computed_by_itself():
-    experts = Experts(width=8)
+@pytest.mark.parametrize("hidden", [None, 3])
+def test_the_batch_equals_each_expert_computed_by_itself(hidden):
+    experts = Experts(width=8, hidden=hidden)
+    assert experts.outer.shape == (8, hidden or 8, 32)
     torch.nn.init.normal_(experts.bias)
     torch.nn.init.normal_(experts.outer_bias)
     route = make_route([[7, 2], [2, 0], [5, 4]])

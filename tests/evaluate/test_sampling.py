@@ -18,6 +18,7 @@ from pila.evaluate.sampling import (
     going_on_from,
     method_key,
     noise_of,
+    pipeline,
     protocol_key,
     sampled,
     told,
@@ -160,8 +161,27 @@ def test_keys_tell_apart_what_changes_clips_and_nothing_else(protocol, pila, run
         assert method_key(replace(pila, **change)) != key, change
     whole = protocol_key(protocol)
     assert protocol_key(replace(protocol, prompts=6, scenes_only=("hot_spot",))) == whole
-    for change in ({"steps": 1}, {"guidance_scale": 1.0}, {"given_frames": 1}):
+    for change in (
+        {"steps": 1},
+        {"guidance_scale": 1.0},
+        {"given_frames": 1},
+        {"precision": "bf16"},
+    ):
         assert protocol_key(replace(protocol, **change)) != whole, change
+
+
+def test_clips_are_made_in_bfloat16_where_asked_but_decoded_and_corrected_in_float32(
+    protocol, pila
+):
+    (truth,) = protocol.true_clips("hot_spot")
+    half = replace(protocol, precision="bf16")
+    pipe = pipeline(half.model, pila.adapter, half.device, half.precision)
+    kinds = [next(part.parameters()).dtype for part in (pipe.vae, pipe.adapter)]
+    assert kinds == [torch.float32, torch.float32]
+    assert pipe.transformer.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
+    _, rounded = sampled(half, pila, [truth], 0)
+    _, exact = sampled(protocol, pila, [truth], 0)
+    assert 0 < np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
 
 
 def test_the_same_weights_in_another_adapter_make_other_clips(pila, tmp_path):
@@ -188,5 +208,7 @@ def test_wrong_values_are_named(protocol):
         Method(name="x", best_of=4)
     with pytest.raises(InputError, match="given_frames is 3; clips have 3 latent frames"):
         replace(protocol, given_frames=3)
+    with pytest.raises(InputError, match="precision is 'fp8'; choose from no, bf16"):
+        replace(protocol, precision="fp8")
     with pytest.raises(InputError, match="was not trained on mirror"):
         replace(protocol, scenes_only=("mirror",))

@@ -104,6 +104,8 @@ class PilaAdapter(LatentAdapter):
         decoder_blocks: residual blocks of the decoder.
         encoder_sees_motion: whether the encoder reads `motion_cues` beside the estimate. Ours.
         conv: "factorised" (2+1)-D or "dense" 3x3x3 convolutions.
+        expert_width: hidden units of each operator; None takes `hidden_width`. Eight operators as
+            wide as the rest are half of all parameters.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
         sampling_scale: factor on the correction wherever a generator is sampled with this adapter,
@@ -126,6 +128,7 @@ class PilaAdapter(LatentAdapter):
         encoder_sees_motion: bool = True,
         decoder_blocks: int = 2,
         conv: str = "factorised",
+        expert_width: int | None = None,
         experts_see_feature: bool = True,
         decoder_sees_feature: bool = False,
         sampling_scale: float = 1.0,
@@ -138,6 +141,7 @@ class PilaAdapter(LatentAdapter):
             "text_dim": text_dim,
             "encoder_blocks": encoder_blocks,
             "decoder_blocks": decoder_blocks,
+            "expert_width": 1 if expert_width is None else expert_width,
         }
         for name, count in counts.items():
             if count < 1:
@@ -160,7 +164,7 @@ class PilaAdapter(LatentAdapter):
         self.fields = make_fields(field_estimator, width)
         self.condition = ConditionEncoder(text_dim=text_dim, width=width)
         self.router = Router(width, label_prior=label_prior, temperature=router_temperature)
-        self.experts = Experts(width=width, see_feature=experts_see_feature)
+        self.experts = Experts(width=width, hidden=expert_width, see_feature=experts_see_feature)
         self.decoder = Decoder(
             latent_channels=latent_channels,
             width=width,

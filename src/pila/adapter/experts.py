@@ -54,22 +54,23 @@ class Experts(nn.Module):
 
     A~ = A + sum over the selected k of w_k M_k O_k(A, F, c), with M_k exactly 1 on the slots that
     category k's residuals read and 0 elsewhere. `see_feature` gives the operators F besides A.
+    `hidden` is the number of gated units of each operator; None takes `width`, the feature's.
     """
 
     mask: Tensor
 
-    def __init__(self, *, width: int, see_feature: bool = True) -> None:
+    def __init__(self, *, width: int, hidden: int | None = None, see_feature: bool = True) -> None:
         super().__init__()
-        self.width = width
+        self.units = units = width if hidden is None else hidden
         self.see_feature = see_feature
         self.calculus = Calculus()
         channels_in = NUM_STENCILS * NUM_BANK_CHANNELS + (width if see_feature else 0)
         n = NUM_EXPERTS
         # `inner` holds the gate's matrix and the value's side by side.
-        self.inner = uniform_like_linear(n, channels_in, 2 * width, fan_in=channels_in)
-        self.condition = uniform_like_linear(n, width, 2 * width, fan_in=width)
-        self.bias = nn.Parameter(torch.zeros(n, 2 * width))
-        self.outer = uniform_like_linear(n, width, NUM_BANK_CHANNELS, fan_in=width)
+        self.inner = uniform_like_linear(n, channels_in, 2 * units, fan_in=channels_in)
+        self.condition = uniform_like_linear(n, width, 2 * units, fan_in=width)
+        self.bias = nn.Parameter(torch.zeros(n, 2 * units))
+        self.outer = uniform_like_linear(n, units, NUM_BANK_CHANNELS, fan_in=units)
         self.outer_bias = nn.Parameter(torch.zeros(n, NUM_BANK_CHANNELS))
         self.register_buffer("mask", recipe_mask().to(self.outer.dtype), persistent=False)
 
@@ -92,7 +93,7 @@ class Experts(nn.Module):
         hidden = self.hidden(bank, feature, condition, route.indices)
         # The mask multiplies the last layer: outside a recipe an update is a sum of exact zeros.
         mask = self.mask.to(self.outer.dtype)
-        outer = (self.outer * mask[:, None])[route.indices]  # b k width 32
+        outer = (self.outer * mask[:, None])[route.indices]  # b k units 32
         outer_bias = (self.outer_bias * mask)[route.indices]  # b k 32
         # Weighting the last layer sums over the experts inside one product.
         weight = route.selected_weights.to(hidden.dtype)
@@ -103,7 +104,7 @@ class Experts(nn.Module):
         if not return_updates:
             return Refinement(bank=refined, updates=None)
 
-        each = hidden.unflatten(2, (k, self.width)).transpose(1, 2) @ outer + outer_bias[:, :, None]
+        each = hidden.unflatten(2, (k, self.units)).transpose(1, 2) @ outer + outer_bias[:, :, None]
         return Refinement(bank=refined, updates=each.unflatten(2, (t, h, w)).movedim(-1, 2))
 
     def hidden(
@@ -113,7 +114,7 @@ class Experts(nn.Module):
         condition: Condition,
         indices: Int[Tensor, "b k"],
     ) -> Float[Tensor, "b n m"]:
-        """Gated hidden units [b, t h w, k width] of the selected experts, expert by expert."""
+        """Gated hidden units [b, t h w, k units] of the selected experts, expert by expert."""
         z = channels_last(self.stencils(bank, feature).to(self.inner.dtype)).flatten(1, 3)
         inner = rearrange(self.inner[indices], "b k i (two w) -> b i (two k w)", two=2)
         offset = (condition[:, None, None] @ self.condition[indices]).squeeze(2) + self.bias[

@@ -59,6 +59,7 @@ def facts(methods: Sequence[Method], protocol: Protocol) -> dict[str, Any]:
             "first_seed": protocol.first_seed,
             "given_frames": protocol.given_frames,
             "device": protocol.device,
+            "precision": protocol.precision,
             **protocol.settings,
             "scenes": list(protocol.scenes),
         },

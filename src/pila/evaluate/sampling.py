@@ -26,6 +26,7 @@ CANDIDATES = 1000
 """Noise seeds between a clip's candidates, where the best of several is kept; the first candidate
 is the clip that every other method makes."""
 LABELS = ("parsed", "none", "random")
+PRECISIONS = ("no", "bf16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,16 @@ class Protocol:
     out_of_range: bool = False
     """Clips of phyworld's worlds with speeds and sizes that no model was trained on."""
     device: str = "cpu"
+    precision: str = "no"
+    """Of the generator's weights as clips are made: float32 ("no"), or bfloat16 ("bf16") as Wan's
+    mostly are, at two thirds of the cost on CPUs that compute in it. VAE and adapter keep float32.
+    Probes of single predictions take float32."""
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"precision is {self.precision!r}; choose from {', '.join(PRECISIONS)}"
+            )
         if self.noise_seeds < 1:
             raise InputError(f"noise_seeds is {self.noise_seeds}; take at least 1")
         unknown = set(self.scenes_only) - set(self.settings["scenes"])
@@ -160,16 +169,17 @@ def own_world(folder: Path, model: str) -> dict[str, Any]:
 _pipelines: dict[str, Any] = {}
 
 
-def pipeline(model: str, adapter: str | None, device: str = "cpu") -> Any:
-    """The pipeline of a model with something on it, in float32; this process keeps the last one."""
+def pipeline(model: str, adapter: str | None, device: str = "cpu", precision: str = "no") -> Any:
+    """The pipeline of a model with something on it; this process keeps the last one."""
     import torch
 
     from pila.backbones.embedded import load_pipeline
 
-    key = f"{model}|{adapter}|{device}"
+    key = f"{model}|{adapter}|{device}|{precision}"
     if key not in _pipelines:
         _pipelines.clear()
-        how: Any = {"device": device, "dtype": torch.float32}
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        how: Any = {"device": device, "dtype": dtype}
         if is_generator(adapter):
             _pipelines[key] = load_pipeline(str(adapter), None, **how)
         else:
@@ -213,7 +223,7 @@ def sampled(
             kept = torch.where(better.view(-1, 1, 1, 1, 1), latents, kept)
             least = torch.minimum(scores, least)
     assert kept is not None
-    pipe = pipeline(protocol.model, method.adapter, protocol.device)
+    pipe = pipeline(protocol.model, method.adapter, protocol.device, protocol.precision)
     return decoded(pipe.vae, kept.to(pipe.vae.device)), kept.numpy()
 
 
@@ -264,7 +274,7 @@ def _latents(protocol: Protocol, method: Method, truths: Sequence[Clip], noise: 
     """Final latents [n, c, t, h, w] on the CPU."""
     import torch
 
-    pipe = pipeline(protocol.model, method.adapter, protocol.device)
+    pipe = pipeline(protocol.model, method.adapter, protocol.device, protocol.precision)
     captions = [truth.caption for truth in truths]
     seeds = [truth.parameters["seed"] for truth in truths]
     options = call_options(protocol, method, captions, seeds)
@@ -361,6 +371,7 @@ def protocol_key(protocol: Protocol) -> list[Any]:
         protocol.given_frames,
         protocol.out_of_range,
         protocol.device.partition(":")[0],
+        *([protocol.precision] if protocol.precision != "no" else []),
     ]
 
 

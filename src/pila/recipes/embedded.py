@@ -176,7 +176,8 @@ def embedded_couple() -> TrainConfig:
         # Half of a step is the frozen forward, which all recipes of a seed then share.
         noise_draws=2,
         optim=OptimConfig(
-            lr=1.5e-3,
+            optimizer="muon",
+            lr=3e-3,
             steps=4000,
             batch=32,
             warmup=20,

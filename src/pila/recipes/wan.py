@@ -36,6 +36,7 @@ def wan_21_13b() -> Stages:
     )
     adapter = AdapterConfig(
         hidden_width=128,
+        expert_width=None,
         top_k=4,
         label_prior=2.0,
         router_temperature=2.0,

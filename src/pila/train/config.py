@@ -13,8 +13,8 @@ class OptimConfig:
     """The optimizer, with a linear warm-up and a decay to `final_lr` x lr."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW for all parameters, or Muon for the matrices inside a generator's blocks. Muon computes
-    in bfloat16: slow on processors without it."""
+    """AdamW for all parameters, or Muon for matrices and kernels inside blocks, a generator's
+    or an adapter's in stage C. Muon computes in bfloat16: slow on processors without it."""
     lr: float = 1e-3
     decay: Literal["cosine", "tail"] = "cosine"
     """From the first step on as a cosine, or linear over the last quarter of the steps: then a run
@@ -145,7 +145,7 @@ class AdapterConfig:
     """What a recipe sets of a PilaAdapter; the rest are its defaults."""
 
     latent_channels: int = 16
-    hidden_width: int = 48
+    hidden_width: int = 64
     top_k: int = 4
     label_prior: float = 2.0
     router_temperature: float = 2.0
@@ -155,6 +155,8 @@ class AdapterConfig:
     encoder_sees_motion: bool = True
     decoder_blocks: int = 2
     conv: str = "factorised"
+    expert_width: int | None = 16
+    """Units of each of the eight operators; as wide as the rest they are half of all parameters."""
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True
     sampling_scale: float = 1.0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pila.adapter import AdapterOutput, pool_text
+from pila.adapter.blocks import ResidualBlock
 from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_loss
 from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
@@ -21,6 +22,7 @@ from pila.train.draws import Draws, on_device, pinned
 from pila.train.generator import masked_mean, shifted
 from pila.train.masks import blended, bootstrap_mask, motion_weight, physical_mask
 from pila.train.observe import balanced, distance
+from pila.train.optimizer import HIDDEN
 from pila.train.recover import slot_anchors
 from pila.types import Vector
 
@@ -39,14 +41,22 @@ class CoupleTask(AdapterTask):
         self.start = self._spread_at_start() if config.couple.kind == "pila" else {}
 
     def groups(self) -> list[dict]:
-        """All parameters; the encoder of a PilaAdapter at its own share of the learning rate."""
-        if self.config.couple.kind == "plain":
-            return [{"params": self.module.parameters()}]
-        encoder = list(self.module.encoder.parameters())
-        ids = {id(p) for p in encoder}
-        rest = [p for p in self.module.parameters() if id(p) not in ids]
-        scale = self.config.couple.encoder_lr_scale
-        return [{"params": rest}, {"params": encoder, "lr_scale": scale}]
+        """What residual blocks multiply by, and the rest; a PilaAdapter's encoder by itself.
+
+        The encoder learns at its own share of the learning rate.
+        """
+        encoder = getattr(self.module, "encoder", None)
+        taught = set() if encoder is None else set(encoder.parameters())
+        blocks = [part for part in self.module.modules() if isinstance(part, ResidualBlock)]
+        hidden = {p for block in blocks for p in block.parameters() if p.ndim >= 2}
+        found = []
+        for scale, mine in ((1.0, False), (self.config.couple.encoder_lr_scale, True)):
+            some = [p for p in self.module.parameters() if (p in taught) == mine]
+            rest = [p for p in some if p not in hidden]
+            within = [p for p in some if p in hidden]
+            found.append({"params": rest, "lr_scale": scale})
+            found.append({"params": within, "lr_scale": scale, HIDDEN: True})
+        return [group for group in found if group["params"]]
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.

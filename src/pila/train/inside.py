@@ -23,6 +23,7 @@ from pila.train.config import TrainConfig
 from pila.train.draws import Draws
 from pila.train.generator import kernels_for_training
 from pila.train.loop import LOG_EVERY
+from pila.train.optimizer import HIDDEN
 
 LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
 """Linear layers of a Wan block: attention to itself and to the text, and the feed-forward's two."""
@@ -52,6 +53,14 @@ class InsideTask(AdapterTask):
                 f"start is {self.config.start}, but {self.config.task} begins anew; leave it out"
             )
         return put_inside(self.transformer, self.config)
+
+    def groups(self) -> list[dict]:
+        """Matrices of whole blocks, and the rest, to which low-rank updates belong."""
+        hidden, rest = [], []
+        for name, p in self.module.named_parameters():
+            (hidden if ".blocks." in f".{name}" and p.ndim == 2 else rest).append(p)
+        found = [{"params": hidden, HIDDEN: True}, {"params": rest}]
+        return [group for group in found if group["params"]]
 
     def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The flow error [] and what `extra` adds, with the frozen generator's beside it."""

@@ -154,6 +154,8 @@ def fit(
     """
     optim = config.optim
     accelerator = accelerator or make_accelerator(optim)
+    # Muon holds views of kernels, so that they must lie where they stay.
+    task.module.to(accelerator.device)
     groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
     optimizers = make_optimizers(groups, optim)
     module = task.module

@@ -94,13 +94,14 @@ def _flattened(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 def heading(results: Mapping[str, Any], title: str) -> list[str]:
     """The first lines of a table's page."""
     p = results["protocol"]
+    bf16 = ", weights in bfloat16" if p.get("precision", "no") != "no" else ""
     paper = f" Answers to: {results['paper']}." if results["paper"] else ""
     return [
         f"# {title}",
         "",
         f"{results['question']}{paper}",
         "",
-        f"{p['model']}, {p['steps']} steps, guidance {p['guidance_scale']}; training seeds "
+        f"{p['model']}, {p['steps']} steps, guidance {p['guidance_scale']}{bf16}; training seeds "
         f"{', '.join(map(str, results['training_seeds'])) or 'none'}; commit "
         f"{results['commit'][:10]}. Brackets are 95 % bootstrap intervals. {NOT_WAN}",
         "",

@@ -1,5 +1,6 @@
 """What `pila experiment` runs, checked in full before anything is generated."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from pila.provenance import weights_hash
 from pila.world.registry import SCENES
 from pila.world.scene import SIZE
 
+log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _TAKEN = (laws.TRUE, laws.FROZEN)
 _RUNNERS: dict[Measure, str] = {
@@ -346,6 +348,14 @@ def prepared(
     for method in (m for many in methods.values() for m in many):
         if method.adapter is not None:
             _check_place(method.adapter, folder)
+    departures = own.departures(experiment.recipes, seeds)
+    for run, options in departures.items():
+        log.warning(
+            "%s was trained with another %s than its recipe has; the table says so. To train it "
+            "anew, move that folder away",
+            runs / run,
+            ", ".join(options),
+        )
     return Setting(
         experiment=experiment,
         arms=methods,
@@ -354,6 +364,7 @@ def prepared(
         clips=clips or experiment.clips,
         out=output,
         processes=processes,
+        departures=departures,
     )
 
 

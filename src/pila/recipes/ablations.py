@@ -163,7 +163,7 @@ def dense() -> TrainConfig:
     return _with_adapter(compared(embedded_couple()), conv="dense")
 
 
-def plain_adapter_long() -> TrainConfig:
+def plain_adapter_all_steps() -> TrainConfig:
     """A plain adapter of equal size, trained for as many steps as all of PILA's stages."""
     recipe = embedded_couple_plain()
     steps = sum(config.optim.steps for config in embedded().values())
@@ -177,7 +177,7 @@ def plain_adapter() -> TrainConfig:
 
 ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     plain_adapter,
-    plain_adapter_long,
+    plain_adapter_all_steps,
     mix,
     no_fields,
     no_experts,

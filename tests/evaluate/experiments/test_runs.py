@@ -1,11 +1,16 @@
 """Finding trainings, naming the missing ones, training them."""
 
+import json
+import shutil
+from dataclasses import asdict
+
 import pytest
 
 from pila.errors import InputError
 from pila.evaluate.experiments import EXPERIMENTS, Arm
 from pila.evaluate.experiments.runs import Runs, chosen_arms, steps_of
-from pila.experiment import prepared, run_every_table
+from pila.experiment import prepared, run_every_table, run_table
+from pila.train import configs
 
 
 def test_places_by_recipe_and_seed(runs):
@@ -122,6 +127,29 @@ def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
     stamp = made.stat().st_mtime_ns
     there.train(["ablation-plain-adapter"], [4])
     assert made.stat().st_mtime_ns == stamp
+
+
+def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(small["runs"], runs)
+    there = Runs(folder=runs)
+    for recipe in ("embedded-couple", "embedded-couple-plain"):
+        own = json.loads(json.dumps(asdict(configs(recipe, seed=0)[""])))
+        own |= {"start": "elsewhere", "model": "another"}
+        own["world"]["size"] = 48
+        del own["noise_draws"]
+        if recipe == "embedded-couple-plain":
+            own["optim"]["steps"] = 7
+            own["couple"]["adapter"]["conv"] = "dense"
+        (runs / f"{recipe}-0" / "config.json").write_text(json.dumps(own))
+    differing = ("couple.adapter.conv", "optim.steps")
+    recipes = ["embedded-couple", "embedded-couple-plain", "embedded"]
+    found = there.departures(recipes, [0, 1])
+    assert found == {"embedded-couple-plain-0": differing}
+    rows = {"only": ("frozen", "pila-long", "plain-adapter-long"), "seeds": (0, 1)}
+    results, text = run_table("main", **small | {"runs": runs, "output": tmp_path / "out"} | rows)
+    assert results["departures"] == {"embedded-couple-plain-0": list(differing)}
+    assert "embedded-couple-plain-0 (couple.adapter.conv, optim.steps)" in text
 
 
 def test_stages_that_are_trained_alike_are_taken_from_another_run(tmp_path):

@@ -50,7 +50,7 @@ ABLATIONS = Experiment(
     arms=(
         FROZEN,
         PLAIN,
-        _without("plain-adapter-long"),
+        _without("plain-adapter-all-steps"),
         _without("no-fields"),
         _without("no-experts"),
         _without("no-residuals"),

@@ -32,6 +32,7 @@ def described(setting: Setting) -> dict[str, Any]:
             if arm.name in setting.arms
         },
         "training_seeds": list(setting.seeds),
+        "departures": {run: list(options) for run, options in setting.departures.items()},
         "protocol": {
             "model": protocol.model,
             "prompts": protocol.prompts,
@@ -40,6 +41,7 @@ def described(setting: Setting) -> dict[str, Any]:
             "split": "held-out" if protocol.first_seed == HELD_OUT_SEED else "development",
             "given_frames": protocol.given_frames,
             "device": protocol.device,
+            "precision": protocol.precision,
             "clips": setting.clips,
             **protocol.settings,
             "scenes": list(protocol.scenes),
@@ -94,7 +96,7 @@ def _flattened(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 def heading(results: Mapping[str, Any], title: str) -> list[str]:
     """The first lines of a table's page."""
     p = results["protocol"]
-    bf16 = ", weights in bfloat16" if p.get("precision", "no") != "no" else ""
+    bf16 = ", weights in bfloat16" if p["precision"] == "bf16" else ""
     paper = f" Answers to: {results['paper']}." if results["paper"] else ""
     return [
         f"# {title}",
@@ -105,7 +107,16 @@ def heading(results: Mapping[str, Any], title: str) -> list[str]:
         f"{', '.join(map(str, results['training_seeds'])) or 'none'}; commit "
         f"{results['commit'][:10]}. Brackets are 95 % bootstrap intervals. {NOT_WAN}",
         "",
+        *_departures(results["departures"]),
     ]
+
+
+def _departures(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """A paragraph on trainings that are not their recipes'; none where all are."""
+    if not found:
+        return []
+    each = "; ".join(f"{run} ({', '.join(options)})" for run, options in found.items())
+    return [f"Trained with other options than their recipes name: {each}.", ""]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

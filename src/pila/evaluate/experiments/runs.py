@@ -1,10 +1,13 @@
 """What an experiment needs trained: found below one folder as `<recipe>-<seed>`, or trained."""
 
+import json
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from pila.errors import InputError
 from pila.evaluate.experiments.definition import Arm, Experiment
@@ -16,6 +19,8 @@ from pila.workers import workers
 log = logging.getLogger(__name__)
 KINDS = ("adapter", "model")
 """What a finished run leaves: something to put on a generator, or a generator."""
+GIVEN = ("start", "data", "model", "world.size", "world.scenes")
+"""Options that a run is given, by itself or with its generator, and a recipe does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,26 @@ class Runs:
                 f"{len(lacking)} trainings are missing in {self.folder}: {commands}; or pass "
                 "--train to have them trained first, or --only with the rows that are there"
             )
+
+    def departures(
+        self, recipes: Sequence[str], seeds: Sequence[int]
+    ) -> dict[str, tuple[str, ...]]:
+        """Of each finished training that is not the recipe's, the options that differ.
+
+        A recipe may have changed since, or the training was cut short. Options that a training of
+        an earlier version does not name are not compared, nor are those that a run is given.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for recipe, seed in product(recipes, seeds):
+            differing: set[str] = set()
+            for stage, config in configs(recipe, seed=seed, model=self.model).items():
+                path = self.output(recipe, seed) / stage / "config.json"
+                if path.is_file():
+                    own = json.loads(json.dumps(asdict(config)))
+                    differing |= _differing(json.loads(path.read_text()), own)
+            if differing:
+                found[self.output(recipe, seed).name] = tuple(sorted(differing))
+        return found
 
     def train(
         self, recipes: Sequence[str], seeds: Sequence[int], *, checkpoint_every: int = 500
@@ -143,6 +168,17 @@ class Runs:
             )
 
         return [method(seed) for seed in seeds] if arm.trained else [method(None)]
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Names of the options that two configurations both have, and not alike."""
+    found: set[str] = set()
+    for name in was.keys() & now.keys():
+        if isinstance(was[name], Mapping) and isinstance(now[name], Mapping):
+            found |= _differing(was[name], now[name], f"{prefix}{name}.")
+        elif was[name] != now[name] and prefix + name not in GIVEN:
+            found.add(prefix + name)
+    return found
 
 
 def steps_of(window: tuple[float, float], steps: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What one run of an experiment was asked for, with its rows resolved to methods."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pila.evaluate.experiments.definition import Experiment
@@ -20,6 +20,8 @@ class Setting:
     clips: int
     out: Path
     processes: int
+    departures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of each training that is not its recipe's, options that differ (`Runs.departures`)."""
 
     @property
     def methods(self) -> list[Method]:

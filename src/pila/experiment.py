@@ -340,7 +340,7 @@ def prepared(
         precision=precision,
     )
     if train:
-        own.train(experiment.recipes, seeds)
+        own.train(experiment.recipes, seeds, processes=_trainings_at_once(processes))
     if not available:
         own.require(experiment.recipes, seeds)
     count = protocol.settings["steps"]
@@ -366,6 +366,11 @@ def prepared(
         processes=processes,
         departures=departures,
     )
+
+
+def _trainings_at_once(processes: int) -> int:
+    """One where they would share an accelerator, which one of them fills."""
+    return processes if find_device("auto").type == "cpu" else 1
 
 
 def _there(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:

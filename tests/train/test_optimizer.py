@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -58,6 +60,8 @@ def test_no_gradient_outlives_a_step():
 def test_what_is_not_marked_is_trained_by_adamw():
     conv = nn.Conv2d(3, 3, 3)
     groups = [{"params": [conv.weight], HIDDEN: True}, {"params": [conv.bias]}]
-    kinds = [type(o) for o in make_optimizers(groups, MUON)]
-    assert kinds == [torch.optim.AdamW, KernelMuon]
+    adamw, muon = make_optimizers(groups, replace(MUON, muon_scale=3.0))
+    assert (type(adamw), type(muon)) == (torch.optim.AdamW, KernelMuon)
+    assert [group["params"] for group in adamw.param_groups] == [[conv.bias]]
+    assert [group["lr_scale"] for group in muon.param_groups] == [3.0]
     assert [type(o) for o in make_optimizers(groups, OptimConfig())] == [torch.optim.AdamW]

@@ -31,8 +31,8 @@ BEHIND = (
 COMPARED = 1000
 """Steps of stage C where methods are compared: many of them, with several seeds, on two cores."""
 
-BEYOND = 4.0
-"""Factor on corrections in sampling, chosen of 1, 2, 4 and 8 on development prompts."""
+BEYOND = 2.0
+"""Factor on corrections in sampling, chosen on development prompts (experiments/LOG.md)."""
 
 HELD = 0.02
 """Weight of each other slot's anchor while coupling, where they are kept on."""
@@ -177,8 +177,9 @@ def embedded_couple() -> TrainConfig:
         noise_draws=2,
         optim=OptimConfig(
             optimizer="muon",
-            lr=3e-3,
-            steps=4000,
+            lr=1.5e-3,
+            muon_scale=3.0,
+            steps=6000,
             batch=32,
             warmup=20,
             clip=0.5,

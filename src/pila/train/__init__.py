@@ -37,6 +37,7 @@ def run(
     backbone: "Module | None" = None,
     dry_run: bool = False,
     json: bool = False,
+    progress: bool = True,
 ) -> Path | None:
     """Train a recipe; running it again resumes it.
 
@@ -57,6 +58,7 @@ def run(
             place of its denoiser; stages A to C only.
         dry_run: print the whole config and an estimate of size and time, and train nothing.
         json: print that config as JSON.
+        progress: show a bar of steps.
 
     Returns:
         Where the finished module lies, or None when it is not finished.
@@ -108,6 +110,7 @@ def run(
             accelerator=accelerator,
             max_steps=max_steps,
             checkpoint_every=checkpoint_every,
+            progress=progress,
         )
         if finished is None:
             return None

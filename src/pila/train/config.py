@@ -16,6 +16,8 @@ class OptimConfig:
     """AdamW for all parameters, or Muon for matrices and kernels inside blocks, a generator's
     or an adapter's in stage C. Muon computes in bfloat16: slow on processors without it."""
     lr: float = 1e-3
+    muon_scale: float = 1.0
+    """Muon's rate over `lr`, which is AdamW's."""
     decay: Literal["cosine", "tail"] = "cosine"
     """From the first step on as a cosine, or linear over the last quarter of the steps: then a run
     that was stopped earlier can be given more steps."""
@@ -35,9 +37,9 @@ class OptimConfig:
     """Of the forward pass; weights and averages stay in float32."""
 
     def __post_init__(self) -> None:
-        for name, low in (("lr", 0), ("steps", 0), ("batch", 0), ("clip", 0)):
-            if not getattr(self, name) > low:
-                raise InputError(f"optim.{name} is {getattr(self, name)}; it must be over {low}")
+        for name in ("lr", "muon_scale", "steps", "batch", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"optim.{name} is {getattr(self, name)}; it must be over 0")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise InputError(f"optim.micro_batch is {self.micro_batch}; it must be at least 1")
         if not 0 <= self.ema < 1:

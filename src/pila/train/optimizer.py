@@ -48,15 +48,18 @@ def make_optimizers(groups: list[dict[str, Any]], optim: OptimConfig) -> list[An
 
     Args:
         groups: with `params`; one may carry `lr_scale`, `weight_decay` and the mark `hidden`.
-        optim: says which. Muon's updates are scaled to AdamW's, so that one rate serves both.
+        optim: says which. Muon's updates are scaled to AdamW's, and its rate by `muon_scale`.
 
     Returns:
-        One optimizer, or two. Groups keep their `lr_scale`.
+        One optimizer, or two. Groups keep their `lr_scale`, Muon's with `muon_scale` in it.
     """
     by_muon, by_adamw = [], []
     for group in groups:
-        muon = optim.optimizer == "muon" and group.get(HIDDEN)
-        (by_muon if muon else by_adamw).append(group)
+        if optim.optimizer == "muon" and group.get(HIDDEN):
+            scale = group.get("lr_scale", 1.0) * optim.muon_scale
+            by_muon.append(group | {"lr_scale": scale})
+        else:
+            by_adamw.append(group)
     made: list[Any] = []
     if by_adamw:
         made.append(

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from pila.errors import InputError
 from pila.evaluate.experiments import EXPERIMENTS, Arm
 from pila.evaluate.experiments.runs import Runs, chosen_arms, steps_of
 from pila.experiment import prepared, run_every_table, run_table
+from pila.recipes import RECIPES
 from pila.train import configs
 
 
@@ -101,14 +103,10 @@ def test_rows_are_chosen_by_name():
         chosen_arms(EXPERIMENTS["main"], ("pilla",))
 
 
-def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
-    # A recipe of two steps in the place of the real one; the process that trains is a fresh one,
-    # and reads the real registry: so it is called here.
-    from dataclasses import replace
-
-    from pila.evaluate.experiments import runs as module
-    from pila.recipes import RECIPES
-
+@pytest.mark.parametrize("processes", [1, 2])
+def test_missing_trainings_are_made_and_kept(small, tmp_path, monkeypatch, processes):
+    # Recipes of two steps in the place of real ones. The processes that train are fresh ones and
+    # read the real registry, so that a thread of this one stands for them.
     def two_steps():
         recipe = RECIPES["embedded-couple"]()
         return replace(
@@ -117,16 +115,39 @@ def test_a_missing_training_is_made_and_kept(small, tmp_path, monkeypatch):
             world=replace(recipe.world, clips=16, scenes=("hot_spot",), violated=0.0, size=48),
         )
 
-    monkeypatch.setitem(RECIPES, "ablation-plain-adapter", two_steps)
+    counts = []
+
+    def thread(count, **options):
+        counts.append((count, options["with_torch"]))
+        return ThreadPoolExecutor(1)
+
+    names = ["ablation-plain-adapter", "ablation-no-stages"]
+    for name in names:
+        monkeypatch.setitem(RECIPES, name, two_steps)
+    monkeypatch.setattr("pila.evaluate.experiments.runs.workers", thread)
     there = Runs(folder=tmp_path / "runs", model=small["model"])
-    module._train(
-        "ablation-plain-adapter", there.output("ablation-plain-adapter", 4), 4, small["model"], 500
-    )
-    assert there.missing(["ablation-plain-adapter"], [4]) == []
-    made = there.output("ablation-plain-adapter", 4) / "adapter" / "config.json"
+    there.train(names, [4], processes=processes)
+    assert counts == [(processes, processes > 1)]
+    assert there.missing(names, [4]) == []
+    made = there.output(names[0], 4) / "adapter" / "config.json"
     stamp = made.stat().st_mtime_ns
-    there.train(["ablation-plain-adapter"], [4])
+    there.train(names, [4], processes=processes)
     assert made.stat().st_mtime_ns == stamp
+    assert len(counts) == 1
+
+
+def test_of_trainings_that_begin_alike_one_goes_first(tmp_path):
+    there = Runs(folder=tmp_path)
+    names = ["embedded", "ablation-no-residuals", "ablation-no-staging", "ablation-no-experts"]
+    names += ["ablation-no-stages", "ablation-no-anchor"]
+    jobs = [(name, seed) for name in names for seed in (0, 1)]
+    first, second = there.rounds(jobs)
+    assert sorted(first + second) == sorted(jobs)
+    # Other experts and no stage A make other stages; those without residuals and with slots awake
+    # at once begin with the stage A that `embedded` trains.
+    late = {name for name, _ in second}
+    assert late == {"ablation-no-residuals", "ablation-no-staging"}
+    assert there.rounds([]) == []
 
 
 def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small, tmp_path):

@@ -83,8 +83,8 @@ embedded-generator: embedded-vae embedded-text
 	$(call COPY,$(RUNS)/generator-even/model/transformer,$(ASSETS)/embedded/transformer)
 	cp $(RUNS)/generator-even/model/pila.json $(ASSETS)/embedded/
 
-embedded-adapter: embedded-generator  ## the coupling stage, and what its scores are worth
-	$(PILA) train embedded-couple --output $(RUNS)/adapter
+embedded-adapter: embedded-generator  ## all three stages, and what its scores are worth
+	$(PILA) train embedded-long --output $(RUNS)/adapter
 	$(call COPY,$(RUNS)/adapter/adapter,$(ASSETS)/adapter)
 	$(PILA) experiment score --output $(RUNS)/score
 	cp $(RUNS)/score/score.json $(ASSETS)/

@@ -36,9 +36,9 @@ def test_preference(small):
 
 
 def test_phyworld_in_and_out_of_distribution(small):
-    results, text = run_table("phyworld", **small | {"prompts": 8}, only=("frozen", "pila"))
+    results, text = run_table("phyworld", **small | {"prompts": 8}, only=("frozen", "pila-long"))
     rows = rows_of(results)
-    assert tuple(rows) == (TRUE, "frozen", "pila", *CONTROLS)
+    assert tuple(rows) == (TRUE, "frozen", "pila-long", *CONTROLS)
     worlds = [w for w in WORLDS if w != "gliding_puck"]  # the model knows two of the three
     for within in ("in", "out"):
         assert list(rows[TRUE][within]) == worlds
@@ -46,24 +46,24 @@ def test_phyworld_in_and_out_of_distribution(small):
         true, still = (rows[m][within]["thrown_ball"] for m in (TRUE, "static"))
         assert true["velocity"][0] < still["velocity"][0]
         assert true["lost"] <= still["lost"] < 1  # small balls outside the range are lost at 48 px
-    assert rows["pila"]["seeds"] == list(SEEDS)
+    assert rows["pila-long"]["seeds"] == list(SEEDS)
     assert "thrown ball, out of distribution" in text
     assert results["protocol"]["given_frames"] == 2
 
 
 def test_physics_iq_and_pisa(small):
-    results, text = run_table("physics-iq", **small, only=("frozen", "pila"))
+    results, text = run_table("physics-iq", **small, only=("frozen", "pila-long"))
     rows = rows_of(results)
     assert rows[TRUE]["iq"] == pytest.approx(100)
     assert rows["static"]["st"][0] < rows[TRUE]["st"][0]
     assert 0 < rows[TRUE]["acting"] < rows[TRUE]["prompts"] == 6  # slow heat has no action
     assert rows["frozen"]["iq"] < 100
     assert rows["frozen"]["mse"][0] > rows[TRUE]["mse"][0]
-    assert set(rows["pila"]["by_category"]) == {"rigid_body", "collision", "thermal"}
+    assert set(rows["pila-long"]["by_category"]) == {"rigid_body", "collision", "thermal"}
     compared = {(c["method"], c["against"], c["measure"]) for c in results["comparisons"]}
     # A difference takes two prompts; at 48 px a single one has action for Physics-IQ's masks.
-    assert {("pila", "frozen", "iou"), ("pila", "frozen", "lost")} <= compared
-    assert all(held == "frozen" and method == "pila" for method, held, _ in compared)
+    assert {("pila-long", "frozen", "iou"), ("pila-long", "frozen", "lost")} <= compared
+    assert all(held == "frozen" and method == "pila-long" for method, held, _ in compared)
     assert "first 2 latent frames" in text
 
 

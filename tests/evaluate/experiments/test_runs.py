@@ -154,7 +154,7 @@ def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small,
     runs = tmp_path / "runs"
     shutil.copytree(small["runs"], runs)
     there = Runs(folder=runs)
-    for recipe in ("embedded-couple", "embedded-couple-plain"):
+    for recipe in ("embedded-couple-mix", "embedded-couple-plain"):
         own = json.loads(json.dumps(asdict(configs(recipe, seed=0)[""])))
         own |= {"start": "elsewhere", "model": "another"}
         own["world"]["size"] = 48

@@ -1,8 +1,12 @@
-"""One choice at a time: when to correct, how many experts, which gate, which lambda, which form."""
+"""One choice at a time: when to correct, how many experts, which gate, which lambda, which form.
 
-from pila.evaluate.experiments.comparisons import PILA
+What is chosen when an adapter is used is asked of the one that ships, what is chosen in training
+of shorter runs.
+"""
+
 from pila.evaluate.experiments.definition import FROZEN, Arm, Experiment
 
+_SHIPS = ("embedded-long",)
 _OWN = ("embedded",)
 
 STEP_WINDOW = Experiment(
@@ -12,24 +16,24 @@ STEP_WINDOW = Experiment(
     # Of fifty steps the paper corrects 41-50, 31-50, 21-50, 11-50 and all; the early ones are ours.
     arms=(
         FROZEN,
-        Arm(name="last-20", recipes=_OWN, window=(0.8, 1.0)),
-        Arm(name="last-40", recipes=_OWN, window=(0.6, 1.0)),
-        Arm(name="last-60", recipes=_OWN, window=(0.4, 1.0)),
-        Arm(name="last-80", recipes=_OWN, window=(0.2, 1.0)),
-        PILA,
-        Arm(name="first-20", recipes=_OWN, window=(0.0, 0.2)),
-        Arm(name="first-40", recipes=_OWN, window=(0.0, 0.4)),
-        Arm(name="first-60", recipes=_OWN, window=(0.0, 0.6)),
-        Arm(name="first-80", recipes=_OWN, window=(0.0, 0.8)),
+        Arm(name="last-20", recipes=_SHIPS, window=(0.8, 1.0)),
+        Arm(name="last-40", recipes=_SHIPS, window=(0.6, 1.0)),
+        Arm(name="last-60", recipes=_SHIPS, window=(0.4, 1.0)),
+        Arm(name="last-80", recipes=_SHIPS, window=(0.2, 1.0)),
+        Arm(name="all", recipes=_SHIPS),
+        Arm(name="first-20", recipes=_SHIPS, window=(0.0, 0.2)),
+        Arm(name="first-40", recipes=_SHIPS, window=(0.0, 0.4)),
+        Arm(name="first-60", recipes=_SHIPS, window=(0.0, 0.6)),
+        Arm(name="first-80", recipes=_SHIPS, window=(0.0, 0.8)),
     ),
-    against=("pila",),
+    against=("all",),
 )
 
 TOP_K = Experiment(
     name="top-k",
     question="How many experts, for what quality and cost?",
     paper="Table 14 and figure 5",
-    arms=(FROZEN, *(Arm(name=f"k-{k}", recipes=_OWN, top_k=k, x=k) for k in range(9))),
+    arms=(FROZEN, *(Arm(name=f"k-{k}", recipes=_SHIPS, top_k=k, x=k) for k in range(9))),
     against=("k-4",),
     axis="routed experts K",
 )
@@ -41,7 +45,7 @@ ADAPTER_SCALE = Experiment(
     arms=(
         FROZEN,
         *(
-            Arm(name=f"x{scale:g}", recipes=_OWN, adapter_scale=scale, x=scale)
+            Arm(name=f"x{scale:g}", recipes=_SHIPS, adapter_scale=scale, x=scale)
             for scale in (0.25, 0.5, 1.0, 2.0)
         ),
     ),
@@ -53,8 +57,12 @@ REFERENCE = Experiment(
     name="reference",
     question="Should the adapter read the guided velocity, or the conditional pass's as trained?",
     paper="",
-    arms=(FROZEN, PILA, Arm(name="cond", recipes=_OWN, reference="cond")),
-    against=("pila",),
+    arms=(
+        FROZEN,
+        Arm(name="guided", recipes=_SHIPS),
+        Arm(name="cond", recipes=_SHIPS, reference="cond"),
+    ),
+    against=("guided",),
 )
 
 CONVOLUTIONS = Experiment(

@@ -6,6 +6,9 @@ PILA = Arm(name="pila", recipes=("embedded",))
 PLAIN = Arm(name="plain-adapter", recipes=("ablation-plain-adapter",))
 MIX = Arm(name="mix-adapter", recipes=("ablation-mix",))
 PROPHY = Arm(name="prophy", recipes=("embedded-prophy",))
+# What ships, and its control: stage C of six times the steps of the rows that are many.
+LONG = Arm(name="pila-long", recipes=("embedded-long",))
+PLAIN_LONG = Arm(name="plain-adapter-long", recipes=("embedded-couple-plain",))
 
 MAIN = Experiment(
     name="main",
@@ -22,9 +25,8 @@ MAIN = Experiment(
         Arm(name="lora", recipes=("embedded-lora",)),
         PROPHY,
         Arm(name="pila+prophy", recipes=("embedded", "embedded-prophy")),
-        # Four times the steps, stage C alone.
-        Arm(name="pila-long", recipes=("embedded-couple",)),
-        Arm(name="plain-adapter-long", recipes=("embedded-couple-plain",)),
+        LONG,
+        PLAIN_LONG,
     ),
     against=("frozen", "plain-adapter", "mix-adapter", "pila", "plain-adapter-long"),
 )

@@ -1,6 +1,6 @@
 """Looks inside, and other benchmarks' definitions on the simulated world."""
 
-from pila.evaluate.experiments.comparisons import MAIN, PILA, PLAIN
+from pila.evaluate.experiments.comparisons import LONG, MAIN, PILA, PLAIN_LONG
 from pila.evaluate.experiments.definition import FROZEN, Arm, Experiment
 
 ROUTER = Experiment(
@@ -37,7 +37,7 @@ PHYWORLD = Experiment(
     name="phyworld",
     question="Are uniform motion, parabola and collision right, in and out of distribution?",
     paper="phyworld's definitions",
-    arms=(FROZEN, PLAIN, PILA),
+    arms=(FROZEN, PLAIN_LONG, LONG),
     measures=("phyworld",),
     scenes=("gliding_puck", "thrown_ball", "ball_collision"),
     against=("frozen",),
@@ -48,7 +48,7 @@ PHYSICS_IQ = Experiment(
     name="physics-iq",
     question="Continued from the same frames, is what happens where and when it should?",
     paper="Physics-IQ's and PISA's definitions",
-    arms=(FROZEN, PLAIN, PILA),
+    arms=(FROZEN, PLAIN_LONG, LONG),
     measures=("physics-iq",),
     against=("frozen",),
     given_frames=2,

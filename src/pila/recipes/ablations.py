@@ -163,11 +163,11 @@ def dense() -> TrainConfig:
     return _with_adapter(compared(embedded_couple()), conv="dense")
 
 
-def plain_adapter_all_steps() -> TrainConfig:
-    """A plain adapter of equal size, trained for as many steps as all of PILA's stages."""
-    recipe = embedded_couple_plain()
-    steps = sum(config.optim.steps for config in embedded().values())
-    return replace(recipe, optim=replace(recipe.optim, steps=steps))
+def plain_adapter_all_samples() -> TrainConfig:
+    """A plain adapter of equal size that learns from as many samples as all of PILA's stages."""
+    recipe = plain_adapter()
+    samples = sum(config.optim.steps * config.optim.batch for config in embedded().values())
+    return replace(recipe, optim=replace(recipe.optim, steps=samples // recipe.optim.batch))
 
 
 def plain_adapter() -> TrainConfig:
@@ -177,7 +177,7 @@ def plain_adapter() -> TrainConfig:
 
 ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     plain_adapter,
-    plain_adapter_all_steps,
+    plain_adapter_all_samples,
     mix,
     no_fields,
     no_experts,

@@ -6,7 +6,7 @@ PILA = Arm(name="pila", recipes=("embedded",))
 PLAIN = Arm(name="plain-adapter", recipes=("ablation-plain-adapter",))
 MIX = Arm(name="mix-adapter", recipes=("ablation-mix",))
 PROPHY = Arm(name="prophy", recipes=("embedded-prophy",))
-# What ships, and its control: stage C of six times the steps of the rows that are many.
+# What ships, and its control: stage C of ten times the steps of the rows that are many.
 LONG = Arm(name="pila-long", recipes=("embedded-long",))
 PLAIN_LONG = Arm(name="plain-adapter-long", recipes=("embedded-couple-plain",))
 
@@ -52,7 +52,7 @@ ABLATIONS = Experiment(
     arms=(
         FROZEN,
         PLAIN,
-        _without("plain-adapter-all-steps"),
+        _without("plain-adapter-all-samples"),
         _without("no-fields"),
         _without("no-experts"),
         _without("no-residuals"),

@@ -25,7 +25,7 @@ def embedded_prophy() -> TrainConfig:
         task="prophy",
         noise_draws=None,
         backbone_precision="no",
-        optim=replace(recipe.optim, lr=1e-3),
+        optim=replace(recipe.optim, optimizer="adamw", lr=1e-3, muon_scale=1.0),
     )
 
 
@@ -37,7 +37,8 @@ def embedded_lora() -> TrainConfig:
 def embedded_fine_tune() -> TrainConfig:
     """Control: the whole generator goes on learning, on plausible clips; the ceiling."""
     recipe = embedded_prophy()
-    return replace(recipe, task="fine-tune", optim=replace(recipe.optim, lr=3e-4))
+    optim = replace(recipe.optim, optimizer="muon", lr=3e-4, muon_scale=3.0)
+    return replace(recipe, task="fine-tune", optim=optim)
 
 
 def _changed(**prophy: Any) -> TrainConfig:

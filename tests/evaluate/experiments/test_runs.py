@@ -154,23 +154,31 @@ def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small,
     runs = tmp_path / "runs"
     shutil.copytree(small["runs"], runs)
     there = Runs(folder=runs)
-    for recipe in ("embedded-couple-mix", "embedded-couple-plain"):
-        own = json.loads(json.dumps(asdict(configs(recipe, seed=0)[""])))
+
+    def written(recipe, stage="", **changes):
+        own = json.loads(json.dumps(asdict(configs(recipe, seed=0)[stage])))
         own |= {"start": "elsewhere", "model": "another"}
         own["world"]["size"] = 48
         del own["noise_draws"]
-        if recipe == "embedded-couple-plain":
-            own["optim"]["steps"] = 7
-            own["couple"]["adapter"]["conv"] = "dense"
-        (runs / f"{recipe}-0" / "config.json").write_text(json.dumps(own))
-    differing = ("couple.adapter.conv", "optim.steps")
-    recipes = ["embedded-couple", "embedded-couple-plain", "embedded"]
-    found = there.departures(recipes, [0, 1])
-    assert found == {"embedded-couple-plain-0": differing}
+        own["optim"] |= changes
+        place = runs / f"{recipe}-0" / stage
+        place.mkdir(exist_ok=True)
+        (place / "config.json").write_text(json.dumps(own))
+
+    written("embedded-long", "observe")
+    written("embedded-long", "couple", batch=5)
+    written("embedded-couple-plain", steps=7, lr=1.0)
+    written("ablation-mix", "couple")
+    recipes = ["embedded-long", "embedded-couple-plain", "ablation-mix", "embedded"]
+    found = {
+        "embedded-long-0": ("optim.batch",),
+        "embedded-couple-plain-0": ("optim.lr", "optim.steps"),
+    }
+    assert there.departures(recipes, [0, 1]) == found
     rows = {"only": ("frozen", "pila-long", "plain-adapter-long"), "seeds": (0, 1)}
     results, text = run_table("main", **small | {"runs": runs, "output": tmp_path / "out"} | rows)
-    assert results["departures"] == {"embedded-couple-plain-0": list(differing)}
-    assert "embedded-couple-plain-0 (couple.adapter.conv, optim.steps)" in text
+    assert results["departures"] == {name: list(options) for name, options in found.items()}
+    assert "embedded-couple-plain-0 (optim.lr, optim.steps)" in text
 
 
 def test_stages_that_are_trained_alike_are_taken_from_another_run(tmp_path):
@@ -181,6 +189,7 @@ def test_stages_that_are_trained_alike_are_taken_from_another_run(tmp_path):
         (made / "adapter" / "weights").write_text(stage)
         (made / "checkpoints").mkdir()
     assert there.share_stages("ablation-no-residuals", 3) == ["observe", "recover"]
+    assert there.share_stages("embedded-long", 3) == ["observe", "recover"]
     taken = there.output("ablation-no-residuals", 3)
     assert (taken / "recover" / "adapter" / "weights").read_text() == "recover"
     assert sorted(p.name for p in taken.iterdir()) == ["observe", "recover"]

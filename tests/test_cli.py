@@ -517,7 +517,7 @@ def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):
     args = ["experiment", "top-k", "--output", str(tmp_path), "--runs", "r", "--train", "--seeds"]
     args += ["3", "4", "--only", "k-0", "--model", "m", "--prompts", "6", "--noise-seeds", "2"]
     args += ["--clips", "5", "--scenes", "mirror", "--steps", "7", "--guidance-scale", "1"]
-    args += ["--device", "cuda:1", "--processes", "9", "--development"]
+    args += ["--device", "cuda:1", "--processes", "9", "--development", "--precision", "bf16"]
     assert run(args) == 0
     assert capsys.readouterr().out == "a page\n"
     assert asked == {
@@ -537,6 +537,7 @@ def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):
         "steps": 7,
         "guidance_scale": 1.0,
         "device": "cuda:1",
+        "precision": "bf16",
         "processes": 9,
     }
     assert run([*args, "--json"]) == 0

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from pila.errors import InputError
 from pila.train.config import OptimConfig
-from pila.train.optimizer import HIDDEN, KernelMuon, make_optimizers
+from pila.train.optimizer import HIDDEN, make_optimizers
 
 MUON = OptimConfig(optimizer="muon", lr=1e-2)
 
@@ -50,7 +51,7 @@ def test_a_kernel_is_trained_as_the_matrix_that_it_is(clip):
 def test_no_gradient_outlives_a_step():
     conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
     optimizer = steps(conv)
-    assert isinstance(optimizer, KernelMuon)
+    assert isinstance(optimizer, torch.optim.Muon)
     assert conv.weight.grad is None
     held = conv.weight.detach().clone()
     optimizer.step()
@@ -61,7 +62,16 @@ def test_what_is_not_marked_is_trained_by_adamw():
     conv = nn.Conv2d(3, 3, 3)
     groups = [{"params": [conv.weight], HIDDEN: True}, {"params": [conv.bias]}]
     adamw, muon = make_optimizers(groups, replace(MUON, muon_scale=3.0))
-    assert (type(adamw), type(muon)) == (torch.optim.AdamW, KernelMuon)
+    assert (type(adamw), type(muon)) == (torch.optim.AdamW, torch.optim.Muon)
     assert [group["params"] for group in adamw.param_groups] == [[conv.bias]]
     assert [group["lr_scale"] for group in muon.param_groups] == [3.0]
     assert [type(o) for o in make_optimizers(groups, OptimConfig())] == [torch.optim.AdamW]
+
+
+def test_a_pytorch_without_muon_is_named(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    conv = nn.Conv2d(3, 3, 3)
+    groups = [{"params": [conv.weight], HIDDEN: True}]
+    assert len(make_optimizers(groups, OptimConfig())) == 1
+    with pytest.raises(InputError, match="optimizer is muon, which PyTorch has from"):
+        make_optimizers(groups, MUON)

@@ -5,42 +5,51 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pila.errors import InputError
 from pila.train.config import OptimConfig
 
 HIDDEN = "hidden"
 """Mark of a parameter group of matrices and kernels between layers, which Muon may train."""
 
 
-class KernelMuon(torch.optim.Muon):
-    """Muon that takes convolutions, too: a kernel [out, in, ...] is the matrix [out, in x ...].
+def kernel_muon(groups: list[dict[str, Any]], **options: Any) -> torch.optim.Optimizer:
+    """PyTorch's Muon for convolutions, too: a kernel [out, in, ...] is the matrix [out, in x ...].
 
-    torch's own refuses all but matrices. What it updates here are flat views of the parameters, and
-    their gradients are views of the parameters' gradients: whatever scales those reaches these.
+    Its own refuses all but matrices. What it updates here are flat views of the kernels, and their
+    gradients are views of the kernels' gradients: whatever scales those reaches these.
+
+    Raises:
+        InputError: a PyTorch that has no Muon.
     """
+    if not hasattr(torch.optim, "Muon"):
+        raise InputError(
+            f"optim.optimizer is muon, which PyTorch has from 2.9 on, and this is "
+            f"{torch.__version__}; use adamw or a newer one"
+        )
+    kernels: list[nn.Parameter] = []
 
-    def __init__(self, groups: list[dict[str, Any]], **options: Any) -> None:
-        self.whole: list[nn.Parameter] = []
-        flat = [group | {"params": [self._flat(p) for p in group["params"]]} for group in groups]
-        super().__init__(flat, **options)
-
-    def _flat(self, parameter: nn.Parameter) -> nn.Parameter:
+    def flat(parameter: nn.Parameter) -> nn.Parameter:
         if parameter.ndim == 2:
             return parameter
-        flat = nn.Parameter(parameter.detach().flatten(1))
-        self.whole.append(parameter)
+        view = nn.Parameter(parameter.detach().flatten(1))
+        kernels.append(parameter)
 
         def follow(changed: Tensor) -> None:
-            flat.grad = None if changed.grad is None else changed.grad.flatten(1)
+            view.grad = None if changed.grad is None else changed.grad.flatten(1)
 
         parameter.register_post_accumulate_grad_hook(follow)
-        return flat
+        return view
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """As any optimizer's; a kernel's own gradient goes with its view's."""
-        super().zero_grad(set_to_none)
-        if set_to_none:
-            for parameter in self.whole:
-                parameter.grad = None
+    flattened = [group | {"params": [flat(p) for p in group["params"]]} for group in groups]
+    optimizer = torch.optim.Muon(flattened, **options)
+
+    def forget(*_: Any) -> None:
+        # `zero_grad` knows the views alone.
+        for kernel in kernels:
+            kernel.grad = None
+
+    optimizer.register_step_post_hook(forget)
+    return optimizer
 
 
 def make_optimizers(groups: list[dict[str, Any]], optim: OptimConfig) -> list[Any]:
@@ -69,7 +78,7 @@ def make_optimizers(groups: list[dict[str, Any]], optim: OptimConfig) -> list[An
         )
     if by_muon:
         made.append(
-            KernelMuon(
+            kernel_muon(
                 by_muon,
                 lr=optim.lr,
                 weight_decay=optim.weight_decay,

@@ -52,17 +52,7 @@ def facts(methods: Sequence[Method], protocol: Protocol) -> dict[str, Any]:
     """What results came from: commit, protocol and weights."""
     return {
         "commit": commit(),
-        "protocol": {
-            "model": protocol.model,
-            "prompts": protocol.prompts,
-            "noise_seeds": protocol.noise_seeds,
-            "first_seed": protocol.first_seed,
-            "given_frames": protocol.given_frames,
-            "device": protocol.device,
-            "precision": protocol.precision,
-            **protocol.settings,
-            "scenes": list(protocol.scenes),
-        },
+        "protocol": protocol.facts,
         "weights": {
             m.name if m.training_seed is None else f"{m.name}-{m.training_seed}": weights_of(place)
             for m in methods

@@ -120,6 +120,21 @@ class Protocol:
         return settings
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What results say of it."""
+        return {
+            "model": self.model,
+            "prompts": self.prompts,
+            "noise_seeds": self.noise_seeds,
+            "first_seed": self.first_seed,
+            "given_frames": self.given_frames,
+            "device": self.device,
+            "precision": self.precision,
+            **self.settings,
+            "scenes": list(self.scenes),
+        }
+
+    @property
     def scenes(self) -> tuple[str, ...]:
         """The scenes that are asked for."""
         return self.scenes_only or tuple(self.settings["scenes"])

@@ -27,7 +27,7 @@ from pila.flow import clean_estimate, noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned
 from pila.train.masks import motion_weight
-from pila.train.optimizer import HIDDEN
+from pila.train.optimizer import HIDDEN, inside_blocks
 from pila.train.pixel_metric import pixel_metric
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
@@ -255,7 +255,7 @@ class GeneratorTask:
         """Matrices decay; biases, scales and norms do not."""
         hidden, matrices, vectors = [], [], []
         for name, p in self.module.named_parameters():
-            inside = ".blocks." in name and p.ndim == 2
+            inside = inside_blocks(name, p)
             (hidden if inside else matrices if p.ndim >= 2 else vectors).append(p)
         return [
             {"params": hidden, HIDDEN: True},

@@ -23,7 +23,7 @@ from pila.train.config import TrainConfig
 from pila.train.draws import Draws
 from pila.train.generator import kernels_for_training
 from pila.train.loop import LOG_EVERY
-from pila.train.optimizer import HIDDEN
+from pila.train.optimizer import HIDDEN, inside_blocks
 
 LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
 """Linear layers of a Wan block: attention to itself and to the text, and the feed-forward's two."""
@@ -58,7 +58,7 @@ class InsideTask(AdapterTask):
         """Matrices of whole blocks, and the rest, to which low-rank updates belong."""
         hidden, rest = [], []
         for name, p in self.module.named_parameters():
-            (hidden if ".blocks." in f".{name}" and p.ndim == 2 else rest).append(p)
+            (hidden if inside_blocks(name, p) else rest).append(p)
         found = [{"params": hidden, HIDDEN: True}, {"params": rest}]
         return [group for group in found if group["params"]]
 

@@ -12,6 +12,11 @@ HIDDEN = "hidden"
 """Mark of a parameter group of matrices and kernels between layers, which Muon may train."""
 
 
+def inside_blocks(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a transformer's parameter is a matrix of one of its blocks."""
+    return ".blocks." in f".{name}" and parameter.ndim == 2
+
+
 def kernel_muon(groups: list[dict[str, Any]], **options: Any) -> torch.optim.Optimizer:
     """PyTorch's Muon for convolutions, too: a kernel [out, in, ...] is the matrix [out, in x ...].
 

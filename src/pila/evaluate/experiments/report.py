@@ -33,18 +33,10 @@ def described(setting: Setting) -> dict[str, Any]:
         },
         "training_seeds": list(setting.seeds),
         "departures": {run: list(options) for run, options in setting.departures.items()},
-        "protocol": {
-            "model": protocol.model,
-            "prompts": protocol.prompts,
-            "noise_seeds": protocol.noise_seeds,
-            "first_seed": protocol.first_seed,
+        "protocol": protocol.facts
+        | {
             "split": "held-out" if protocol.first_seed == HELD_OUT_SEED else "development",
-            "given_frames": protocol.given_frames,
-            "device": protocol.device,
-            "precision": protocol.precision,
             "clips": setting.clips,
-            **protocol.settings,
-            "scenes": list(protocol.scenes),
         },
     }
 

@@ -1,7 +1,8 @@
 """Training configuration: frozen dataclasses that a recipe fills in completely."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from pila.errors import InputError
 from pila.physics.residual import Family
@@ -337,6 +338,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.noise_draws is not None and self.noise_draws < 1:
             raise InputError(f"noise_draws is {self.noise_draws}; it must be at least 1, or None")
+
+    def as_saved(self) -> dict[str, Any]:
+        """As a run's `config.json` is read back: of JSON's types alone."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 INSIDE_TASKS = ("prophy", "lora", "fine-tune")

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -285,7 +284,7 @@ def schedule(step: int, optim: OptimConfig) -> float:
 
 def _begin(output: Path, config: TrainConfig) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    (output / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    (output / "config.json").write_text(json.dumps(config.as_saved(), indent=1))
     (output / "commit").write_text(commit() + "\n")
 
 
@@ -315,7 +314,7 @@ def _checkpoint(
     processes: int,
 ) -> None:
     record = {
-        "config": json.loads(json.dumps(asdict(config))),
+        "config": config.as_saved(),
         "processes": processes,
         "validation": task.validate(),
     }
@@ -334,7 +333,7 @@ def _resume(
     if found is None:
         return 0, {}
     tensors, record = found
-    mine = json.loads(json.dumps(asdict(config)))
+    mine = config.as_saved()
     if record["config"] != mine:
         changed = [k for k in mine if record["config"].get(k) != mine[k]]
         raise InputError(

@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,7 @@ class Runs:
             for stage, config in configs(recipe, seed=seed, model=self.model).items():
                 path = self.output(recipe, seed) / stage / "config.json"
                 if path.is_file():
-                    own = json.loads(json.dumps(asdict(config)))
-                    differing |= _differing(json.loads(path.read_text()), own)
+                    differing |= _differing(json.loads(path.read_text()), config.as_saved())
             if differing:
                 found[self.output(recipe, seed).name] = tuple(sorted(differing))
         return found

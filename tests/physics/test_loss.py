@@ -219,6 +219,26 @@ def test_with_a_reference_neither_shrinking_nor_inflating_pays(category: Categor
     assert (total(scaled(fields, 3)) > total(fields)).all()
 
 
+@each_category
+@pytest.mark.parametrize("form", Form)
+def test_a_reference_is_what_its_denominators_are(category: Category, form: Form):
+    fields, mask = some_fields(), torch.rand(2, 1, *GRID)
+    before = {slot: 2 * f.flip(3) for slot, f in some_fields().items()}
+    options = {"form": form, "mask": mask}
+    apart = residual_loss(before, category, FD, K, **options).denominators
+    wanted = residual_loss(fields, category, FD, K, denominators=apart, **options)
+    found = residual_loss(fields, category, FD, K, reference=before, **options)
+    torch.testing.assert_close(found.terms, wanted.terms)
+    torch.testing.assert_close(found.denominators, wanted.denominators)
+
+
+def test_denominators_and_a_reference_are_one_too_many():
+    fields = some_fields()
+    apart = residual_loss(fields, Category.FLUID, FD, K).denominators
+    with pytest.raises(InputError, match="one of them"):
+        residual_loss(fields, Category.FLUID, FD, K, denominators=apart, reference=fields)
+
+
 def test_an_inflated_translation_no_longer_hides_a_residual():
     """Trial.md, lesson 3: a fast uniform drift satisfies ∂d/∂t = u and drowned the misfit."""
     fields = some_fields()

@@ -1,12 +1,16 @@
 """Second-order finite differences on the latent grid, shape-preserving, one-sided at borders.
 
 Stencils: central inside, (-3, 4, -1)/2h and (2, -5, 4, -1)/h^2 at borders (Fornberg, Math. Comp.
-51, 1988). They are written as sums of neighbouring differences, so that a constant field gives
-exactly zero in every precision: the relative loss depends on it.
+51, 1988). They are applied to a field less its first value along the axis, so that a constant field
+gives exactly zero in every precision: the relative loss depends on it. One product with a matrix a
+derivative, forward and backward: losses of many relations on small grids cost what their operations
+cost to launch.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -92,36 +96,76 @@ class Calculus:
         return f + (_bend(f, -1) + _bend(f, -2) + _bend(f, -3)) / 6
 
 
-def _steps(f: Field, axis: int, order: int) -> tuple[Tensor, int]:
-    """Differences of neighbours along an axis, and the number of points."""
+def _first(f: Field, axis: int, step: float | int) -> Field:
+    return _applied(_first_stencil, f, axis, 1, 0.5 / step)
+
+
+def _second(f: Field, axis: int, step: float | int) -> Field:
+    return _applied(_second_stencil, f, axis, 2, 1 / step**2)
+
+
+def _bend(f: Field, axis: int) -> Field:
+    """f₋ - 2f + f₊ along an axis; zero at the border, where f is continued linearly."""
+    return _applied(_bend_stencil, f, axis, 1, 1.0)
+
+
+def _applied(
+    stencil: Callable[[int], Tensor], f: Field, axis: int, order: int, factor: float
+) -> Field:
+    """A stencil times a factor along an axis, by its matrix whose rows sum to zero."""
     points = f.shape[axis]
     if points < order + 2:
         raise InputError(
             f"the grid has {points} points in {_AXES[axis]}; a derivative of order {order} "
             f"needs at least {order + 2}: use a longer or larger clip"
         )
-    return f.narrow(axis, 1, points - 1) - f.narrow(axis, 0, points - 1), points
+    # Rows sum to zero, so that no gradient belongs to the value that is taken away.
+    away = f - f.narrow(axis, 0, 1).detach()
+    matrix = _placed(stencil, points, factor, f.dtype, f.device)
+    # Autocast would take the product, unlike differences, in half precision.
+    with torch.autocast(f.device.type, enabled=False):
+        if axis == -1:
+            return away @ matrix.mT
+        if axis == -2:
+            return matrix @ away
+        return (matrix @ away.flatten(-2)).unflatten(-1, f.shape[-2:])
 
 
-def _first(f: Field, axis: int, step: float | int) -> Field:
-    d, n = _steps(f, axis, 1)
-    inner = d.narrow(axis, 0, n - 2) + d.narrow(axis, 1, n - 2)
-    start = 3 * d.narrow(axis, 0, 1) - d.narrow(axis, 1, 1)
-    end = 3 * d.narrow(axis, n - 2, 1) - d.narrow(axis, n - 3, 1)
-    return torch.cat([start, inner, end], dim=axis) / (2 * step)
+@cache
+def _placed(
+    stencil: Callable[[int], Tensor],
+    points: int,
+    factor: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    # Kept for all calls, also those with gradients.
+    with torch.inference_mode(False):
+        return (stencil(points) * factor).to(dtype).to(device)
 
 
-def _second(f: Field, axis: int, step: float | int) -> Field:
-    d, n = _steps(f, axis, 2)
-    s = d.narrow(axis, 1, n - 2) - d.narrow(axis, 0, n - 2)
-    start = 2 * s.narrow(axis, 0, 1) - s.narrow(axis, 1, 1)
-    end = 2 * s.narrow(axis, n - 3, 1) - s.narrow(axis, n - 4, 1)
-    return torch.cat([start, s, end], dim=axis) / step**2
+def _first_stencil(points: int) -> Tensor:
+    """Twice the first derivative on a grid of spacing 1, [points, points]."""
+    matrix = _shifted(points, 1) - _shifted(points, -1)
+    matrix[0, :3] = torch.tensor([-3.0, 4.0, -1.0])
+    matrix[-1, -3:] = torch.tensor([1.0, -4.0, 3.0])
+    return matrix
 
 
-def _bend(f: Field, axis: int) -> Field:
-    """f₋ - 2f + f₊ along an axis; zero at the border, where f is continued linearly."""
-    d, n = _steps(f, axis, 1)
-    s = d.narrow(axis, 1, n - 2) - d.narrow(axis, 0, n - 2)
-    edge = torch.zeros_like(s.narrow(axis, 0, 1))
-    return torch.cat([edge, s, edge], dim=axis)
+def _second_stencil(points: int) -> Tensor:
+    """The second derivative on a grid of spacing 1, [points, points]."""
+    matrix = _bend_stencil(points)
+    matrix[0, :4] = torch.tensor([2.0, -5.0, 4.0, -1.0])
+    matrix[-1, -4:] = torch.tensor([-1.0, 4.0, -5.0, 2.0])
+    return matrix
+
+
+def _bend_stencil(points: int) -> Tensor:
+    matrix = _shifted(points, 1) - 2 * torch.eye(points) + _shifted(points, -1)
+    matrix[0], matrix[-1] = 0, 0
+    return matrix
+
+
+def _shifted(points: int, by: int) -> Tensor:
+    """Takes each point's neighbour, [points, points]."""
+    return torch.diag(torch.ones(points - 1), by)

@@ -76,6 +76,7 @@ def residual_loss(
     mask: Scalar | None = None,
     weights: Float[Tensor, " n"] | None = None,
     denominators: Float[Tensor, "b n"] | None = None,
+    reference: Mapping[Slot, AnyField] | None = None,
     floor: float = 1e-10,
     check_finite: bool = True,
 ) -> ResidualLoss:
@@ -91,6 +92,8 @@ def residual_loss(
         weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
         denominators: a reference's `denominators`. Relative: a score up to 1 is divided
             by no more than that. Plain: the mean square is divided by it.
+        reference: the same fields of b samples, without gradient, whose `denominators` are taken
+            in the same pass, at the price of a larger batch and not of a second pass.
         floor: mean square below which pieces count as absent.
         check_finite: look at the scores, which waits for an accelerator.
 
@@ -107,20 +110,31 @@ def residual_loss(
             raise InputError(
                 f"{name} has {given.shape[-1]} entries; there are {len(residuals)} terms"
             )
+    if denominators is not None and reference is not None:
+        raise InputError("residual_loss was given denominators and a reference; give one of them")
     fields = {slot: full(f) for slot, f in fields.items()}
     share = share_of(mask, next(iter(fields.values())))
+    measured, shares = fields, share
+    if reference is not None:
+        measured = {s: torch.cat([f, full(reference[s]).detach()]) for s, f in fields.items()}
+        shares = torch.cat([share, share]) if len(share) > 1 else share
 
-    sums, sizes = zip(*(_measure(r, fields, fd, k, share, floor) for r in residuals), strict=True)
+    sums, sizes = zip(
+        *(_measure(r, measured, fd, k, shares, floor) for r in residuals), strict=True
+    )
     top, size = torch.stack(sums, dim=1), torch.stack(sizes, dim=1)
-    reference = None if denominators is None else denominators.detach().to(size)
+    limit = None if denominators is None else denominators.detach().to(size)
+    if reference is not None:
+        (top, _), (size, limit) = top.chunk(2), size.chunk(2)
+        limit = limit.detach()
     if form is Form.RELATIVE:
         bottom = size
-        if reference is not None:
-            bottom = torch.minimum(size, reference)
+        if limit is not None:
+            bottom = torch.minimum(size, limit)
             bottom = bottom + _EXCESS * torch.relu(top - bottom)
         scores = (top + floor) / (bottom + floor)
     else:
-        scores = top if reference is None else top / (reference + floor)
+        scores = top if limit is None else top / (limit + floor)
 
     names = tuple(r.name for r in residuals)
     if check_finite:

@@ -12,7 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from pila.physics.residual import Family
-from pila.recipes.embedded import compared, embedded, embedded_couple, embedded_couple_plain
+from pila.recipes.embedded import (
+    compared,
+    embedded,
+    embedded_couple,
+    embedded_couple_mix,
+    embedded_couple_plain,
+)
 from pila.train.config import Stages, TrainConfig
 
 
@@ -30,8 +36,9 @@ def _with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
 
 
 def _adapted(**adapter: Any) -> Stages:
-    """All stages, with some of the adapter's options changed in each of them."""
-    return {name: _with_adapter(config, **adapter) for name, config in embedded().items()}
+    """All stages, with some of the adapter's options changed that only the last one uses."""
+    stages = embedded()
+    return stages | {"couple": _with_adapter(stages["couple"], **adapter)}
 
 
 def _without(family: Family) -> Stages:
@@ -40,7 +47,7 @@ def _without(family: Family) -> Stages:
 
 def no_fields() -> Stages:
     """Without AFE: the scaffold is the bank; no slot answers to another, so stage B has no part."""
-    stages = _adapted(field_estimator="scaffold")
+    stages = {n: _with_adapter(c, field_estimator="scaffold") for n, c in embedded().items()}
     return {name: config for name, config in stages.items() if name != "recover"}
 
 
@@ -116,11 +123,8 @@ def no_labels() -> Stages:
 
 
 def mix() -> Stages:
-    """PILA trained on the generator's own mix, all stages: the control for mere extra denoising."""
-    return {
-        name: replace(config, couple=replace(config.couple, plausible_only=False))
-        for name, config in embedded().items()
-    }
+    """PILA coupled on the generator's own mix: the control for mere extra denoising."""
+    return embedded() | {"couple": compared(embedded_couple_mix())}
 
 
 def gate_quadratic() -> Stages:

@@ -28,8 +28,14 @@ BEHIND = (
 )
 """Scenes of the three categories whose clips passed least often (development prompts)."""
 
-COMPARED = 600
-"""Steps of stage C where methods are compared: many of them, with several seeds, on two cores."""
+COUPLED = replace(WORLD, clips=16_384, violated=0.0)
+"""What stage C learns from. Clips that break a law are not made where they would be left out."""
+
+COMPARED, TOGETHER = 300, 96
+"""Steps and batch of stage C where methods are compared: many of them, with several seeds."""
+
+LARGE = {"hidden_width": 96, "encoder_blocks": 6}
+"""Of what ships: as many blocks as its plain control has. Runs that are compared are smaller."""
 
 BEYOND, FURTHER = 2.0, 4.0
 """Factors on corrections in sampling, chosen on development prompts (experiments/LOG.md): of what
@@ -172,21 +178,23 @@ def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
         task="couple",
-        world=replace(WORLD, clips=49_152),
-        couple=CoupleConfig(moving=0.75, adapter=AdapterConfig(sampling_scale=BEYOND)),
-        # Half of a step is the frozen forward, which all recipes of a seed then share.
-        noise_draws=2,
+        world=COUPLED,
+        couple=CoupleConfig(
+            moving=0.75, adapter=replace(AdapterConfig(sampling_scale=BEYOND), **LARGE)
+        ),
+        # As the generator is sampled; the adapter in float32, since the gradient of the plain one,
+        # with its many channels, is NaN in bfloat16 now and then (experiments/LOG.md).
+        backbone_precision="bf16",
         optim=OptimConfig(
             optimizer="muon",
-            lr=1.5e-3,
+            lr=2e-3,
             muon_scale=3.0,
-            steps=6000,
-            batch=32,
-            warmup=20,
+            steps=1500,
+            batch=256,
+            warmup=30,
             clip=0.5,
             ema=0.99,
             final_lr=0.02,
-            precision="bf16",
         ),
     )
 
@@ -194,28 +202,23 @@ def embedded_couple() -> TrainConfig:
 def embedded_couple_plain() -> TrainConfig:
     """Control: a plain adapter of equal size, trained on the same clips."""
     couple = embedded_couple()
-    # Not in bfloat16: with its 72 channels the gradient was NaN at step 130 (experiments/LOG.md).
-    return replace(
-        couple,
-        couple=replace(couple.couple, kind="plain"),
-        backbone_precision="bf16",
-        optim=replace(couple.optim, precision="no"),
-    )
+    return replace(couple, couple=replace(couple.couple, kind="plain"))
 
 
 def embedded_couple_mix() -> TrainConfig:
     """Control: PILA's adapter trained on the generator's own mix, for mere extra denoising."""
     couple = embedded_couple()
-    return replace(couple, couple=replace(couple.couple, plausible_only=False))
+    mixed = replace(couple.couple, plausible_only=False)
+    return replace(couple, couple=mixed, world=replace(COUPLED, violated=WORLD.violated))
 
 
 def compared(recipe: TrainConfig) -> TrainConfig:
-    """The same, as long as the runs that are compared."""
-    adapter = replace(recipe.couple.adapter, sampling_scale=FURTHER)
+    """The same, as wide and as long as the runs that are compared."""
+    adapter = AdapterConfig(sampling_scale=FURTHER)
     return replace(
         recipe,
         couple=replace(recipe.couple, adapter=adapter),
-        optim=replace(recipe.optim, steps=COMPARED),
+        optim=replace(recipe.optim, lr=1.5e-3, steps=COMPARED, batch=TOGETHER),
     )
 
 
@@ -231,8 +234,15 @@ def embedded() -> Stages:
 
 
 def embedded_long() -> Stages:
-    """All three stages in a row, the last one ten times as long. What ships."""
-    return embedded() | {"couple": embedded_couple()}
+    """All three stages in a row, a larger adapter, the last one longer. What ships."""
+    stages = {
+        name: replace(
+            config,
+            couple=replace(config.couple, adapter=replace(config.couple.adapter, **LARGE)),
+        )
+        for name, config in embedded().items()
+    }
+    return stages | {"couple": embedded_couple()}
 
 
 def embedded_calibrated() -> Stages:
@@ -255,8 +265,8 @@ def embedded_held() -> Stages:
         "couple": replace(
             couple,
             recover=stages["recover"].recover,
-            # True fields are those of few clips: their noise must be new each time.
-            noise_draws=None,
+            # True fields are those of few clips, the ones that stages A and B have.
+            world=WORLD,
             couple=replace(couple.couple, slot_weight=HELD),
         )
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pila.recipes.embedded import compared, embedded_couple
+from pila.recipes.embedded import COUPLED, WORLD, compared, embedded_couple
 from pila.recipes.wan import BATCH, MODEL
 from pila.train.config import GeneratorConfig, OptimConfig, TrainConfig
 
@@ -23,22 +23,23 @@ def embedded_prophy() -> TrainConfig:
     return replace(
         recipe,
         task="prophy",
-        noise_draws=None,
+        # Its maps are those of few clips, the ones that stages A and B of PILA have.
+        world=WORLD,
         backbone_precision="no",
-        optim=replace(recipe.optim, optimizer="adamw", lr=1e-3, muon_scale=1.0),
+        optim=replace(recipe.optim, optimizer="adamw", lr=1e-3, muon_scale=1.0, precision="bf16"),
     )
 
 
 def embedded_lora() -> TrainConfig:
     """Control: LoRA with as many parameters as ProPhy's branch."""
-    return replace(embedded_prophy(), task="lora")
+    return replace(embedded_prophy(), task="lora", world=COUPLED)
 
 
 def embedded_fine_tune() -> TrainConfig:
     """Control: the whole generator goes on learning, on plausible clips; the ceiling."""
     recipe = embedded_prophy()
     optim = replace(recipe.optim, optimizer="muon", lr=3e-4, muon_scale=3.0)
-    return replace(recipe, task="fine-tune", optim=optim)
+    return replace(recipe, task="fine-tune", world=COUPLED, optim=optim)
 
 
 def _changed(**prophy: Any) -> TrainConfig:

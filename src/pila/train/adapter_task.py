@@ -79,7 +79,10 @@ class AdapterTask:
         torch.manual_seed(config.seed)
         self.module: Any = self.build()
         if start is not None:
-            self.module.load_state_dict(type(self.module).from_pretrained(start).state_dict())
+            begun = type(self.module).from_pretrained(start).state_dict()
+            # The gate is stage C's alone: stages A and B need not have been trained with it.
+            own = {k: w for k, w in self.module.state_dict().items() if k.startswith("sigma_gate.")}
+            self.module.load_state_dict(own | begun)
         self.module.train().requires_grad_(False)
         for part in self.trained():
             part.requires_grad_(True)

@@ -7,7 +7,6 @@ inflated nor a collapsed bank can.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -191,23 +190,15 @@ class CoupleTask(AdapterTask):
             bank = torch.where(routed, (banks * here).sum(1), out.bank.detach())
             after = read_fields(bank[chosen], head)
             needed = {slot for term in terms for slot in term.reads}
-            options: dict[str, Any] = {"form": couple.residual_form, "mask": mask[chosen]}
-            options["check_finite"] = self.checking
-            with torch.no_grad():
-                reference = residual_loss(
-                    {s: before[s][chosen] for s in needed},
-                    terms,
-                    self.calculus,
-                    self.coefficients,
-                    **options,
-                ).denominators
             scored = residual_loss(
-                {s: after[s] for s in needed},
+                {slot: after[slot] for slot in needed},
                 terms,
                 self.calculus,
                 self.coefficients,
-                denominators=reference,
-                **options,
+                form=couple.residual_form,
+                mask=mask[chosen],
+                reference={slot: before[slot][chosen] for slot in needed},
+                check_finite=self.checking,
             )
             losses.append(scored.total * share)
             report |= {f"{category}.{name}": x for name, x in scored.means.items()}

@@ -9,6 +9,7 @@ cost to launch.
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -123,7 +124,9 @@ def _applied(
     away = f - f.narrow(axis, 0, 1).detach()
     matrix = _placed(stencil, points, factor, f.dtype, f.device)
     # Autocast would take the product, unlike differences, in half precision.
-    with torch.autocast(f.device.type, enabled=False):
+    device = f.device.type
+    there = torch.amp.is_autocast_available(device)
+    with torch.autocast(device, enabled=False) if there else nullcontext():
         if axis == -1:
             return away @ matrix.mT
         if axis == -2:

@@ -117,7 +117,7 @@ def residual_loss(
     measured, shares = fields, share
     if reference is not None:
         measured = {s: torch.cat([f, full(reference[s]).detach()]) for s, f in fields.items()}
-        shares = torch.cat([share, share]) if len(share) > 1 else share
+        shares = torch.cat([share, share])
 
     sums, sizes = zip(
         *(_measure(r, measured, fd, k, shares, floor) for r in residuals), strict=True

@@ -37,7 +37,7 @@ COMPARED, TOGETHER = 300, 96
 LARGE = {"hidden_width": 96, "encoder_blocks": 6}
 """Of what ships: as many blocks as its plain control has. Runs that are compared are smaller."""
 
-BEYOND, FURTHER = 2.0, 4.0
+BEYOND, FURTHER = 3.0, 4.0
 """Factors on corrections in sampling, chosen on development prompts (experiments/LOG.md): of what
 ships, and of the short runs that are compared, which know less of the direction."""
 
@@ -189,7 +189,7 @@ def embedded_couple() -> TrainConfig:
             optimizer="muon",
             lr=2e-3,
             muon_scale=3.0,
-            steps=1500,
+            steps=500,
             batch=256,
             warmup=30,
             clip=0.5,

@@ -143,10 +143,10 @@ def test_of_trainings_that_begin_alike_one_goes_first(tmp_path):
     jobs = [(name, seed) for name in names for seed in (0, 1)]
     first, second = there.rounds(jobs)
     assert sorted(first + second) == sorted(jobs)
-    # Other experts and no stage A make other stages; those without residuals and with slots awake
-    # at once begin with the stage A that `embedded` trains.
+    # No stage A makes another stage B; those without residuals or experts, and with slots awake at
+    # once, begin with the stage A that `embedded` trains.
     late = {name for name, _ in second}
-    assert late == {"ablation-no-residuals", "ablation-no-staging"}
+    assert late == {"ablation-no-residuals", "ablation-no-experts", "ablation-no-staging"}
     assert there.rounds([]) == []
 
 
@@ -189,13 +189,14 @@ def test_stages_that_are_trained_alike_are_taken_from_another_run(tmp_path):
         (made / "adapter" / "weights").write_text(stage)
         (made / "checkpoints").mkdir()
     assert there.share_stages("ablation-no-residuals", 3) == ["observe", "recover"]
-    assert there.share_stages("embedded-long", 3) == ["observe", "recover"]
+    assert there.share_stages("ablation-gate-learned", 3) == ["observe", "recover"]
     taken = there.output("ablation-no-residuals", 3)
     assert (taken / "recover" / "adapter" / "weights").read_text() == "recover"
     assert sorted(p.name for p in taken.iterdir()) == ["observe", "recover"]
     assert not (taken / "recover" / "checkpoints").exists()
     # Another adapter, another second stage, another seed, no such stage; nothing is taken twice.
-    assert there.share_stages("ablation-no-experts", 3) == []
+    assert there.share_stages("embedded-long", 3) == []
+    assert there.share_stages("ablation-no-fields", 3) == []
     assert there.share_stages("ablation-no-staging", 3) == ["observe"]
     assert there.share_stages("ablation-no-residuals", 2) == []
     assert there.share_stages("embedded-couple", 3) == []

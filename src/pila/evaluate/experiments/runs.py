@@ -113,7 +113,8 @@ class Runs:
             recipes: what is needed.
             seeds: of each.
             processes: trainings at once, one thread each: on two cores two of them are a fifth
-                faster than one after the other with both. On an accelerator use 1.
+                faster than one after the other with both. On an accelerator a dozen share it (with
+                NVIDIA's MPS), if there is a core for each.
             checkpoint_every: steps between checkpoints.
         """
         lacking = self.missing(recipes, seeds)

@@ -237,6 +237,8 @@ def test_denominators_and_a_reference_are_one_too_many():
     apart = residual_loss(fields, Category.FLUID, FD, K).denominators
     with pytest.raises(InputError, match="one of them"):
         residual_loss(fields, Category.FLUID, FD, K, denominators=apart, reference=fields)
+    with pytest.raises(InputError, match="reference lacks"):
+        residual_loss(fields, Category.FLUID, FD, K, reference={})
 
 
 def test_an_inflated_translation_no_longer_hides_a_residual():

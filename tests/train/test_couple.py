@@ -51,6 +51,20 @@ def test_a_frozen_encoder_rests(tmp_path):
     assert module_hash(task.module.encoder) == start
 
 
+def test_a_learned_gate_begins_at_an_adapter_that_has_none(tmp_path):
+    plain = CoupleTask(config())
+    plain.module.save_pretrained(tmp_path)
+    adapter = replace(config().couple.adapter, gate="learned")
+    gated = CoupleTask(replace(config(adapter=adapter), seed=5, start=str(tmp_path))).module
+    there = plain.module.state_dict()
+    assert {k for k in gated.state_dict() if k not in there} == {"sigma_gate.knots"}
+    assert all(there[k].equal(w) for k, w in gated.state_dict().items() if k in there)
+    # Anything else that a start lacks is not made up.
+    other = replace(adapter, encoder_blocks=adapter.encoder_blocks + 1)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        CoupleTask(replace(config(adapter=other), start=str(tmp_path)))
+
+
 def test_the_residual_loss_reaches_experts_but_not_router_or_bank():
     task = CoupleTask(config())
     torch.manual_seed(0)

@@ -116,6 +116,8 @@ def residual_loss(
     share = share_of(mask, next(iter(fields.values())))
     measured, shares = fields, share
     if reference is not None:
+        if missing := [str(slot) for slot in fields if slot not in reference]:
+            raise InputError(f"reference lacks {', '.join(missing)}, which the fields have")
         measured = {s: torch.cat([f, full(reference[s]).detach()]) for s, f in fields.items()}
         shares = torch.cat([share, share])
 

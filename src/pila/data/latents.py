@@ -78,7 +78,7 @@ class LatentCache:
 
     def plausible(self, index: int) -> bool:
         """Whether a clip breaks no law."""
-        return self.world.item(index).violation is None
+        return not self.world.violated or self.world.item(index).violation is None
 
     def batch(self, indices: list[int]) -> tuple[Tensor, list[str], Tensor]:
         """Latents [b, 16, t, h, w] fp32, captions, and categories bool [b, 8]."""

@@ -18,6 +18,7 @@ from pila.recipes.embedded import (
     embedded_couple,
     embedded_couple_mix,
     embedded_couple_plain,
+    with_adapter,
 )
 from pila.train.config import Stages, TrainConfig
 
@@ -29,16 +30,10 @@ def _coupled(**couple: Any) -> Stages:
     return stages | {"couple": replace(last, couple=replace(last.couple, **couple))}
 
 
-def _with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
-    """The same, with some of the adapter's options changed."""
-    couple = config.couple
-    return replace(config, couple=replace(couple, adapter=replace(couple.adapter, **adapter)))
-
-
 def _adapted(**adapter: Any) -> Stages:
     """All stages, with some of the adapter's options changed that only the last one uses."""
     stages = embedded()
-    return stages | {"couple": _with_adapter(stages["couple"], **adapter)}
+    return stages | {"couple": with_adapter(stages["couple"], **adapter)}
 
 
 def _without(family: Family) -> Stages:
@@ -47,7 +42,7 @@ def _without(family: Family) -> Stages:
 
 def no_fields() -> Stages:
     """Without AFE: the scaffold is the bank; no slot answers to another, so stage B has no part."""
-    stages = {n: _with_adapter(c, field_estimator="scaffold") for n, c in embedded().items()}
+    stages = {n: with_adapter(c, field_estimator="scaffold") for n, c in embedded().items()}
     return {name: config for name, config in stages.items() if name != "recover"}
 
 
@@ -164,7 +159,7 @@ def paper_residuals() -> Stages:
 
 def dense() -> TrainConfig:
     """Stage C with dense 3x3x3 convolutions, of which the factorised ones are the fast form."""
-    return _with_adapter(compared(embedded_couple()), conv="dense")
+    return with_adapter(compared(embedded_couple()), conv="dense")
 
 
 def plain_adapter_all_samples() -> TrainConfig:

@@ -1,6 +1,7 @@
 """Recipes of the embedded model: VAE, text encoder, generator, adapters. CPU minutes each."""
 
 from dataclasses import replace
+from typing import Any
 
 from pila.train.config import (
     AdapterConfig,
@@ -212,6 +213,12 @@ def embedded_couple_mix() -> TrainConfig:
     return replace(couple, couple=mixed, world=replace(COUPLED, violated=WORLD.violated))
 
 
+def with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
+    """The same, with some of the adapter's options changed."""
+    couple = config.couple
+    return replace(config, couple=replace(couple, adapter=replace(couple.adapter, **adapter)))
+
+
 def compared(recipe: TrainConfig) -> TrainConfig:
     """The same, as wide and as long as the runs that are compared."""
     adapter = AdapterConfig(sampling_scale=FURTHER)
@@ -235,13 +242,7 @@ def embedded() -> Stages:
 
 def embedded_long() -> Stages:
     """All three stages in a row, a larger adapter, the last one longer. What ships."""
-    stages = {
-        name: replace(
-            config,
-            couple=replace(config.couple, adapter=replace(config.couple.adapter, **LARGE)),
-        )
-        for name, config in embedded().items()
-    }
+    stages = {name: with_adapter(config, **LARGE) for name, config in embedded().items()}
     return stages | {"couple": embedded_couple()}
 
 

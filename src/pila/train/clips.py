@@ -57,8 +57,7 @@ class WorldClips:
         self.cache = LatentCache(model / "vae", config.world)
         self.encoder = CaptionEncoder(model)
         self.empty = self.encoder([""])[0]
-        everywhere = not config.world.violated
-        plausible = [everywhere or self.cache.plausible(i) for i in range(len(self.cache))]
+        plausible = [self.cache.plausible(i) for i in range(len(self.cache))]
         self.plausible = torch.tensor(plausible, dtype=torch.bool)
 
     def __len__(self) -> int:

@@ -12,8 +12,8 @@ shrinking, by turning constant or by vanishing. The form is our choice (docs/dec
 of linear relations do not depend on the fields' scale; in non-linear ones the scale is physics.
 
 Inflation, the opposite evasion, adds a motion that obeys the law for nothing (trial.md, lesson 3).
-Against it `denominators` takes the sizes measured on a reference, usually the bank before the
-experts: a score is then divided by the smaller of both sizes, and beyond 1 saturates.
+Against it a reference is given, usually the bank before the experts: a score is then divided by
+the smaller of both sizes (Σ ‖pᵢ‖)², and beyond 1 saturates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,8 +52,6 @@ class ResidualLoss:
     """The weighted mean of the terms."""
     terms: Float[Tensor, "b n"]
     """Each term's score."""
-    denominators: Float[Tensor, "b n"]
-    """(Σ ‖pᵢ‖)² of each term, detached; a later call may take it as its reference."""
     names: tuple[str, ...]
 
     @property
@@ -75,7 +73,6 @@ def residual_loss(
     form: Form | str = Form.RELATIVE,
     mask: Scalar | None = None,
     weights: Float[Tensor, " n"] | None = None,
-    denominators: Float[Tensor, "b n"] | None = None,
     reference: Mapping[Slot, AnyField] | None = None,
     floor: float = 1e-10,
     check_finite: bool = True,
@@ -90,10 +87,10 @@ def residual_loss(
         form: "relative" (above) or "plain", the mean square of the pieces' sum.
         mask: where the relations are asked for, >= 0; its scale does not matter.
         weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
-        denominators: a reference's `denominators`. Relative: a score up to 1 is divided
-            by no more than that. Plain: the mean square is divided by it.
-        reference: the same fields of b samples, without gradient, whose `denominators` are taken
-            in the same pass, at the price of a larger batch and not of a second pass.
+        reference: the same fields of b samples, whose sizes (Σ ‖pᵢ‖)² are held against those of
+            `fields`, without gradient. Relative: a score up to 1 is divided by no more than the
+            reference's size. Plain: the mean square is divided by it. Both are measured in one
+            pass: the price is a larger batch, not a second pass.
         floor: mean square below which pieces count as absent.
         check_finite: look at the scores, which waits for an accelerator.
 
@@ -105,13 +102,10 @@ def residual_loss(
     form = _form(form)
     if not residuals:
         raise InputError("residual_loss was given 0 terms; it needs at least 1")
-    for name, given in (("weights", weights), ("denominators", denominators)):
-        if given is not None and given.shape[-1] != len(residuals):
-            raise InputError(
-                f"{name} has {given.shape[-1]} entries; there are {len(residuals)} terms"
-            )
-    if denominators is not None and reference is not None:
-        raise InputError("residual_loss was given denominators and a reference; give one of them")
+    if weights is not None and weights.shape[-1] != len(residuals):
+        raise InputError(
+            f"weights has {weights.shape[-1]} entries; there are {len(residuals)} terms"
+        )
     fields = {slot: full(f) for slot, f in fields.items()}
     share = share_of(mask, next(iter(fields.values())))
     measured, shares = fields, share
@@ -125,7 +119,7 @@ def residual_loss(
         *(_measure(r, measured, fd, k, shares, floor) for r in residuals), strict=True
     )
     top, size = torch.stack(sums, dim=1), torch.stack(sizes, dim=1)
-    limit = None if denominators is None else denominators.detach().to(size)
+    limit = None
     if reference is not None:
         (top, _), (size, limit) = top.chunk(2), size.chunk(2)
         limit = limit.detach()
@@ -145,7 +139,7 @@ def residual_loss(
         total = scores.mean(1)
     else:
         total = (scores * weights).sum(1) / weights.sum()
-    return ResidualLoss(total=total, terms=scores, denominators=size.detach(), names=names)
+    return ResidualLoss(total=total, terms=scores, names=names)
 
 
 def residual_maps(

@@ -62,10 +62,18 @@ def facts(methods: Sequence[Method], protocol: Protocol) -> dict[str, Any]:
 
 
 def write_clips(clips: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """The manifest `clips.jsonl`: a line for each clip, without the features of its latents."""
-    lines = [{k: v for k, v in c.items() if k != "features"} for c in clips]
+    """The manifest `clips.jsonl`: a line for each clip, without the features of its latents.
+
+    Figures have six significant digits: further ones differ between machines, and would be most of
+    the file.
+    """
+    lines = [json.dumps({k: v for k, v in c.items() if k != "features"}) for c in clips]
     with written_whole(out / "clips.jsonl") as part:
-        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        part.write_text("".join(json.dumps(_short(line)) + "\n" for line in lines))
+
+
+def _short(line: str) -> Any:
+    return json.loads(line, parse_float=lambda digits: float(f"{float(digits):.6g}"))
 
 
 def tolerances(protocol: Protocol, *, processes: int) -> dict[str, dict[str, float]]:

@@ -67,6 +67,9 @@ def test_main_has_every_row_with_its_figures(main, small):
         assert (small["output"] / picture).stat().st_size > 1000
     manifest = [json.loads(x) for x in (small["output"] / "clips.jsonl").read_text().splitlines()]
     assert {c["method"] for c in manifest} == set(rows)
+    for name, row in rows.items():
+        mine = [c["quality"] for c in manifest if c["method"] == name]
+        assert row["quality"] == pytest.approx(sum(mine) / len(mine), rel=1e-5)
 
 
 def test_what_was_made_is_kept_and_shared_between_tables(main, small, tmp_path_factory):

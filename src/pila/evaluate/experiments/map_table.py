@@ -49,7 +49,7 @@ def run(setting: Setting) -> dict[str, Any]:
     results = {"rows": rows} | report.described(setting)
     report.write(setting.out, results, markdown(results))
     for row in rows:
-        values = {c: v["area_above"][:3] for c, v in row["by_category"].items()}
+        values = {c.replace("_", " "): v["area_above"][:3] for c, v in row["by_category"].items()}
         report.picture(
             setting.out / f"maps-{row['method']}.png",
             lambda axes, values=values: report.bars(axes, values, "area above chance"),

@@ -231,10 +231,15 @@ def test_a_reference_s_size_is_what_divides(category: Category):
         return terms(f, Form.PLAIN) / terms(f, Form.RELATIVE)
 
     plain = terms(fields, Form.PLAIN)
-    torch.testing.assert_close(terms(fields, Form.PLAIN, before), plain / size(before))
     bottom = torch.minimum(size(fields), size(before))
     bottom = bottom + 0.1 * (plain - bottom).clamp_min(0)
     torch.testing.assert_close(terms(fields, Form.RELATIVE, before), plain / bottom)
+
+
+def test_the_plain_form_takes_no_reference():
+    fields = some_fields()
+    with pytest.raises(InputError, match="the plain form has none"):
+        residual_loss(fields, Category.FLUID, FD, K, form="plain", reference=fields)
 
 
 def test_a_reference_that_lacks_a_field_is_refused():

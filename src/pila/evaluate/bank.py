@@ -50,6 +50,7 @@ def run(
     model: str = "embedded",
     clips: int = 8,
     processes: int = 2,
+    scenes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Read, compare and tabulate; writes `bank.json` and `bank.md` into `out`.
 
@@ -61,15 +62,17 @@ def run(
         model: the generator, which names its scenes in `pila.json`.
         clips: held-out true clips of each scene.
         processes: jobs at once, one thread each.
+        scenes: some of the model's; none named stands for all.
 
     Raises:
         InputError: too few clips.
     """
-    rows = read(adapters, model=model, clips=clips, processes=processes)
+    rows = read(adapters, model=model, clips=clips, processes=processes, scenes=scenes)
     results = tabulate(rows, list(adapters)) | {
         "commit": commit(),
         "clips": clips,
         "first_seed": FIRST_SEED,
+        "scenes": list(dict.fromkeys(row["scene"] for row in rows)),
         "weights": {name: weights_hash(adapter_folder(place)) for name, place in adapters.items()},
     }
     with written_whole(out / "bank.json") as part:
@@ -96,8 +99,7 @@ def read(
     Raises:
         InputError: too few clips.
     """
-    if clips < 2:
-        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
+    check_clips(clips)
     own = json.loads((find_model(model) / "pila.json").read_text())
     view = {"size": own["height"], "num_frames": own["num_frames"]}
     jobs = [
@@ -113,8 +115,20 @@ def read(
     ]
 
 
+def check_clips(clips: int) -> None:
+    """Refuse so few clips of a scene that they have no interval.
+
+    Raises:
+        InputError: fewer than two.
+    """
+    if clips < 2:
+        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
+
+
 def tabulate(rows: Sequence[dict[str, Any]], adapters: Sequence[str]) -> dict[str, Any]:
     """Mean R^2 with its interval over clips: by adapter, slot and noise level; by category.
+
+    By category it is the mean over noise levels of each clip that counts once.
 
     Args:
         rows: {adapter, scene, seed, sigma, r2: {slot: value}}; a clip has the slots of its scene.
@@ -122,7 +136,11 @@ def tabulate(rows: Sequence[dict[str, Any]], adapters: Sequence[str]) -> dict[st
     """
 
     def mean(some: Sequence[dict[str, Any]], slot: Slot) -> list[float] | None:
-        values = [row["r2"][slot] for row in some if slot in row["r2"]]
+        by_clip: dict[tuple[str, int], list[float]] = {}
+        for row in some:
+            if slot in row["r2"]:
+                by_clip.setdefault((row["scene"], row["seed"]), []).append(row["r2"][slot])
+        values = [float(np.mean(levels)) for levels in by_clip.values()]
         return _flat(mean_estimate(np.array(values))) if values else None
 
     def table(some: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -149,7 +149,8 @@ def _clips_of(job: Job) -> Rows:
 def _row(
     scene: str, truth: Clip, frames: np.ndarray, latents: np.ndarray, protocol: Protocol
 ) -> dict[str, Any]:
-    """All that is measured on one clip."""
+    """All that is measured on one clip; what is held against its twin, where it was not given."""
+    first = protocol.first_frame
     laws = measure(scene, frames)
     looks = quality.looks(frames, truth.frames)
     row: dict[str, Any] = {
@@ -159,13 +160,13 @@ def _row(
         **looks,
         "found": float(min(laws.values()) < 1.0),
         "adherence": quality.adherence(laws, looks["colours"]),
-        "iq": physics_iq.components(frames, truth.frames),
-        "acts": physics_iq.acts(truth.frames),
-        "pisa": pisa.errors(frames, truth.frames),
+        "iq": physics_iq.components(frames, truth.frames, first=first),
+        "acts": physics_iq.acts(truth.frames, first=first),
+        "pisa": pisa.errors(frames[first:], truth.frames[first:]),
         "features": [round(value, 5) for value in quality.features(latents)],
     }
-    if scene in phyworld.WORLDS:
-        errors = phyworld.errors(scene, frames, truth.frames)
+    if scene in phyworld.WORLDS and first:
+        errors = phyworld.errors(scene, frames, truth.frames, first=first)
         row["phyworld"] = {k: None if np.isnan(v) else v for k, v in errors.items()}
     return row
 
@@ -181,4 +182,6 @@ def _key(job: Job) -> list[Any]:
         measures.source_of(job.scene),
         job.seeds,
         job.noise,
+        # What is measured of clips that go on from given frames has a version of its own.
+        *([phyworld.VERSION] if job.protocol.given_frames else []),
     ]

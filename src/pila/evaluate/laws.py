@@ -151,11 +151,23 @@ def tabulate(
     return {"rows": shown, "tolerance": dict(tolerance)}
 
 
-def errors_of(clips: Sequence[Mapping[str, Any]], method: str, scenes: Sequence[str]) -> np.ndarray:
-    """A method's error of each prompt [prompts], mean over noise and training seeds."""
+def errors_of(
+    clips: Sequence[Mapping[str, Any]],
+    method: str,
+    scenes: Sequence[str],
+    training_seed: int | None = None,
+) -> np.ndarray:
+    """A method's error of each prompt [prompts], mean over noise and training seeds.
+
+    With a training seed, of that one alone.
+    """
     by_prompt: dict[tuple[int, int], list[float]] = {}
     for c in clips:
-        if c["method"] == method and c["scene"] in scenes:
+        if (
+            c["method"] == method
+            and c["scene"] in scenes
+            and training_seed in (None, c["training_seed"])
+        ):
             by_prompt.setdefault((scenes.index(c["scene"]), c["seed"]), []).append(_error(c))
     return np.array([np.mean(by_prompt[prompt]) for prompt in sorted(by_prompt)])
 
@@ -179,7 +191,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [
         "# Law errors on the simulated world",
         "",
-        f"{p['prompts']} held-out prompts x {p['noise_seeds']} noise seeds; {p['steps']} steps, "
+        f"{results['rows'][0]['prompts']} held-out prompts x {p['noise_seeds']} noise seeds; "
+        f"{p['steps']} steps, "
         f"guidance {p['guidance_scale']}; commit {results['commit'][:10]}. Brackets are 95 % "
         "bootstrap intervals over prompts. These are results on the simulated world, not on Wan.",
         "",
@@ -190,7 +203,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     for r in results["rows"]:
         lines.append(
             f"| {r['method']} | {_shown(r['error'])} | {_shown(r['passed'])} "
-            f"| {r['gap_closed']:.3f} [{r['gap_closed_low']:.3f}, {r['gap_closed_high']:.3f}] "
+            f"| {_shown([r['gap_closed'], r['gap_closed_low'], r['gap_closed_high']])} "
             f"| {r['motion']:.2f} | {r['sharpness']:.2f} | {r['grain']:.2f} | {r['quality']:.2f} "
             f"| {'' if r['frechet'] is None else format(r['frechet'], '.3f')} | {r['found']:.2f} "
             f"| {r['adherence']:.2f} |"
@@ -235,4 +248,4 @@ def _flat(estimate: Estimate) -> list[float]:
 
 
 def _shown(flat: Sequence[float]) -> str:
-    return str(Estimate(*flat))
+    return "" if np.isnan(flat[0]) else str(Estimate(*flat))

@@ -32,31 +32,34 @@ RATE = 0.3
 COMPONENTS = ("st", "s", "ws", "mse")
 
 
-def components(frames: np.ndarray, true_frames: np.ndarray) -> dict[str, float]:
+def components(frames: np.ndarray, true_frames: np.ndarray, *, first: int = 0) -> dict[str, float]:
     """ST, S, WS (1 is best) and MSE (0 is best).
 
     Args:
         frames: a clip, [t, h, w, 3] uint8.
         true_frames: what it should show, of the same form.
+        first: the first frame that is measured; those before it were given, and count in the
+            background alone.
 
     Raises:
         InputError: clips of different shapes.
     """
     check_pair(frames, true_frames)
-    one, other = action_masks(frames), action_masks(true_frames)
+    one, other = (action_masks(f)[first:] for f in (frames, true_frames))
+    shown, true = (f[first:].astype(np.float32) for f in (frames, true_frames))
     over_time = [mask.mean(0) for mask in (one, other)]
     lower, upper = np.minimum(*over_time).sum(), np.maximum(*over_time).sum()
     return {
         "st": float(np.mean([iou(a, b) for a, b in zip(one, other, strict=True)])),
         "s": iou(*(np.asarray(mask.any(0)) for mask in (one, other))),
         "ws": float(lower / upper) if upper > 0 else 1.0,
-        "mse": float(np.square((frames.astype(np.float32) - true_frames) / 255).mean()),
+        "mse": float(np.square((shown - true) / 255).mean()),
     }
 
 
-def acts(true_frames: np.ndarray) -> bool:
+def acts(true_frames: np.ndarray, *, first: int = 0) -> bool:
     """Whether a true clip has any action for masks to show; of slow change they show nothing."""
-    return bool(action_masks(true_frames).any())
+    return bool(action_masks(true_frames)[first:].any())
 
 
 def score(found: Mapping[str, float], takes: Mapping[str, float]) -> float:

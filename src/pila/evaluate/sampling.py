@@ -135,6 +135,11 @@ class Protocol:
         }
 
     @property
+    def first_frame(self) -> int:
+        """The first frame that is generated; those before it are given."""
+        return max(4 * self.given_frames - 3, 0)
+
+    @property
     def scenes(self) -> tuple[str, ...]:
         """The scenes that are asked for."""
         return self.scenes_only or tuple(self.settings["scenes"])

@@ -40,16 +40,18 @@ def mean_estimate(values: np.ndarray) -> Estimate:
 def gap_closed(frozen: np.ndarray, method: np.ndarray, true: np.ndarray) -> Estimate:
     """(E_frozen - E_method) / (E_frozen - E_true) over the same prompts [prompts], paired.
 
-    1 is as good as true clips through the VAE, 0 as the frozen generator; NaN where both of these
-    err alike, so that there is no gap.
+    1 is as good as true clips through the VAE, 0 as the frozen generator. NaN where there is no
+    gap that these prompts show, the interval of E_frozen - E_true reaching 0: a share of nothing
+    has any value, and its sign is chance.
     """
     rows = np.stack([frozen, method, true], axis=1)
     f, m, t = rows.mean(0)
-    if f == t:
-        return Estimate(float("nan"), float("nan"), float("nan"))
     means = resampled_means(rows)
     gaps = means[:, 0] - means[:, 2]
-    draws = (means[:, 0] - means[:, 1])[gaps != 0] / gaps[gaps != 0]
+    if np.quantile(gaps, 0.025) <= 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    shown = gaps > 0
+    draws = (means[shown, 0] - means[shown, 1]) / gaps[shown]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Estimate(float((f - m) / (f - t)), float(low), float(high))
 

@@ -88,9 +88,9 @@ def residual_loss(
         mask: where the relations are asked for, >= 0; its scale does not matter.
         weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
         reference: the same fields of b samples, whose sizes (Σ ‖pᵢ‖)² are held against those of
-            `fields`, without gradient. Relative: a score up to 1 is divided by no more than the
-            reference's size. Plain: the mean square is divided by it. Both are measured in one
-            pass: the price is a larger batch, not a second pass.
+            `fields`, without gradient: a score up to 1 is divided by no more than the reference's
+            size. Both are measured in one pass: the price is a larger batch, not a second pass.
+            The plain form is held against nothing.
         floor: mean square below which pieces count as absent.
         check_finite: look at the scores, which waits for an accelerator.
 
@@ -110,6 +110,8 @@ def residual_loss(
     share = share_of(mask, next(iter(fields.values())))
     measured, shares = fields, share
     if reference is not None:
+        if form is Form.PLAIN:
+            raise InputError("reference is given, but the plain form has none; leave it out")
         if missing := [str(slot) for slot in fields if slot not in reference]:
             raise InputError(f"reference lacks {', '.join(missing)}, which the fields have")
         measured = {s: torch.cat([f, full(reference[s]).detach()]) for s, f in fields.items()}
@@ -119,18 +121,11 @@ def residual_loss(
         *(_measure(r, measured, fd, k, shares, floor) for r in residuals), strict=True
     )
     top, size = torch.stack(sums, dim=1), torch.stack(sizes, dim=1)
-    limit = None
     if reference is not None:
         (top, _), (size, limit) = top.chunk(2), size.chunk(2)
-        limit = limit.detach()
-    if form is Form.RELATIVE:
-        bottom = size
-        if limit is not None:
-            bottom = torch.minimum(size, limit)
-            bottom = bottom + _EXCESS * torch.relu(top - bottom)
-        scores = (top + floor) / (bottom + floor)
-    else:
-        scores = top if limit is None else top / (limit + floor)
+        size = torch.minimum(size, limit.detach())
+        size = size + _EXCESS * torch.relu(top - size)
+    scores = top if form is Form.PLAIN else (top + floor) / (size + floor)
 
     names = tuple(r.name for r in residuals)
     if check_finite:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pila.adapter import AdapterOutput, pool_text
 from pila.adapter.blocks import ResidualBlock
-from pila.physics import TERMS, Calculus, Coefficients, read_fields, residual_loss
+from pila.physics import TERMS, Calculus, Coefficients, Form, read_fields, residual_loss
 from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
@@ -174,6 +174,7 @@ class CoupleTask(AdapterTask):
             )
         # Operators alone: what they read is constant, so that no bank can be bent to their ease.
         banks = self.expert_banks(out) if couple.detach_bank else out.expert_banks()
+        relative = couple.residual_form == Form.RELATIVE
         losses, report = [], {}
         for index, category in enumerate(Category):
             rows = flags[:, index].nonzero()[:, 0]
@@ -190,6 +191,8 @@ class CoupleTask(AdapterTask):
             bank = torch.where(routed, (banks * here).sum(1), out.bank.detach())
             after = read_fields(bank[chosen], head)
             needed = {slot for term in terms for slot in term.reads}
+            # The paper's plain form is held against nothing.
+            reference = {slot: before[slot][chosen] for slot in needed} if relative else None
             scored = residual_loss(
                 {slot: after[slot] for slot in needed},
                 terms,
@@ -197,7 +200,7 @@ class CoupleTask(AdapterTask):
                 self.coefficients,
                 form=couple.residual_form,
                 mask=mask[chosen],
-                reference={slot: before[slot][chosen] for slot in needed},
+                reference=reference,
                 check_finite=self.checking,
             )
             losses.append(scored.total * share)

@@ -20,6 +20,7 @@ def run(setting: Setting) -> dict[str, Any]:
         setting.out,
         model=setting.protocol.model,
         clips=setting.clips,
+        scenes=setting.protocol.scenes,
         processes=setting.processes,
     )
 

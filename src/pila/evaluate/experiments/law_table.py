@@ -41,9 +41,12 @@ def comparisons(
     """How much lower each row's error is than that of the rows it is held against, and p.
 
     Overall and by category; the same prompts and noise, means over training seeds. Above 0 the
-    row is better than the one it is held against.
+    row is better than the one it is held against. Where both were trained with the same seeds, the
+    difference of each of them stands beside: intervals and p are of these trainings, and do not
+    say what others would give.
     """
     found = []
+    trained = {name: [m.training_seed for m in ms] for name, ms in setting.arms.items()}
     for other in setting.against:
         for name in setting.arms:
             if name == other:
@@ -54,11 +57,25 @@ def comparisons(
                 d = paired_difference(held, mine)
                 return [d.value, d.low, d.high, d.p]
 
+            def by_seed(one: str = name, two: str = other) -> list[float]:
+                if trained[one] != trained[two] or None in trained[one]:
+                    return []
+                return [
+                    float(
+                        np.mean(
+                            laws.errors_of(clips, two, scenes, seed)
+                            - laws.errors_of(clips, one, scenes, seed)
+                        )
+                    )
+                    for seed in trained[one]
+                ]
+
             found.append(
                 {
                     "method": name,
                     "against": other,
                     "difference": better(scenes),
+                    "by_seed": by_seed(),
                     "by_category": {
                         category.value: better(some)
                         for category in Category
@@ -125,11 +142,12 @@ def markdown(results: Mapping[str, Any]) -> str:
             "## Paired differences",
             "",
             "How much lower the row's law error is, prompt by prompt with the same noise; p by "
-            "flipping signs. `better in` counts categories whose interval is above 0.",
+            "flipping signs. `by seed` has the difference of each training seed: interval and p "
+            "are of these trainings. `better in` counts categories whose interval is above 0.",
             "",
         ]
         lines += report.table(
-            ["method", "against", "lower by", "p", "better in", "worse in"],
+            ["method", "against", "lower by", "p", "by seed", "better in", "worse in"],
             [_compared(c) for c in results["comparisons"]],
         )
     return "\n".join(lines) + "\n"
@@ -139,7 +157,9 @@ def _compared(c: Mapping[str, Any]) -> list[Any]:
     *estimate, p = c["difference"]
     intervals = list(c["by_category"].values())
     better, worse = (sum(v[1] > 0 for v in intervals), sum(v[2] < 0 for v in intervals))
-    return [c["method"], c["against"], estimate, p, f"{better} of {len(intervals)}", worse]
+    by_seed = ", ".join(f"{value:.3f}" for value in c["by_seed"])
+    counted = f"{better} of {len(intervals)}"
+    return [c["method"], c["against"], estimate, p, by_seed, counted, worse]
 
 
 def draw(results: Mapping[str, Any], setting: Setting) -> None:
@@ -158,14 +178,14 @@ def draw(results: Mapping[str, Any], setting: Setting) -> None:
     )
     categories = list(rows[0]["by_category"])
     closed = np.array([[r["by_category"][c]["gap_closed"] for c in categories] for r in rows])
-    shades = max(0.05, float(np.nanmax(np.abs(closed[..., 0]))))
+    shades = max(0.05, float(np.abs(np.nan_to_num(closed[..., 0])).max()))
 
     def by_category(axes: Any) -> None:
         image = axes.imshow(closed[..., 0], cmap="RdBu", vmin=-shades, vmax=shades, aspect="auto")
         for (row, column), (value, low, high) in zip(
             np.ndindex(closed.shape[:2]), closed.reshape(-1, 3), strict=True
         ):
-            if np.isnan(value):  # no prompt of the category
+            if np.isnan(value):  # no gap to close
                 continue
             sure = "*" if low > 0 or high < 0 else ""
             dark = abs(value) > 0.6 * shades
@@ -191,8 +211,9 @@ def _curve(axes: Any, points: Sequence[Mapping[str, Any]], setting: Setting) -> 
     axes.plot(x, [r["quality"] for r in points], marker=".", linestyle="--", label="quality")
     axes.plot(x, [r["cost_per_step"] for r in points], linestyle=":", label="cost of a step")
     axes.set_xlabel(setting.experiment.axis)
-    if 0 < min(v for v in x if v > 0) < max(x) / 20:
-        axes.set_xscale("symlog", linthresh=min(v for v in x if v > 0))
+    least = min((v for v in x if v > 0), default=0)
+    if 0 < least < max(x) / 20:
+        axes.set_xscale("symlog", linthresh=least)
     axes.legend(fontsize=8)
 
 

@@ -48,6 +48,14 @@ def test_the_file_leaves_nothing_open(made, wan_folder, adapter_folder):
     assert values["adapter"] == str(adapter_folder)
 
 
+def test_the_weights_own_precision_is_written_down(wan_folder, adapter_folder, tmp_path):
+    args = ["generate", "a ball", "--model", str(wan_folder), "--adapter", str(adapter_folder)]
+    args += ["--dtype", "bfloat16", "--steps", "1", "--height", "32", "--width", "32"]
+    assert run([*args, "--num-frames", "9", "--output", str(tmp_path / "clip.mp4")]) == 0
+    kept = json.loads((tmp_path / "clip-settings.json").read_text())["settings"]
+    assert kept["dtype"] == "bfloat16"
+
+
 def test_every_option_is_kept_or_left_out_on_purpose():
     left_out = {f.name for f in fields(GenerateRequest)} - set(KEPT)
     assert left_out == {"settings_file", "output", "compare", "explain", "json", "parser"}

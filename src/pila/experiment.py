@@ -25,7 +25,7 @@ from pila.world.scene import SIZE
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_TAKEN = (laws.TRUE, laws.FROZEN)
+_TAKEN = (laws.TRUE, laws.FROZEN, *measures.CONTROLS)
 _RUNNERS: dict[Measure, str] = {
     "laws": "law_table",
     "preference": "preference_table",
@@ -280,9 +280,16 @@ def prepared(
     if name not in EXPERIMENTS:
         raise InputError(f"experiment is {name!r}; choose from {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[name]
-    for option, value in (("processes", processes), ("clips", clips)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} is {value}; use at least 1")
+    # Intervals over clips, and chance from other clips, take two of a scene.
+    least = 2 if {"bank", "maps"} & {*experiment.measures} else 1
+    for option, value, bound in (
+        ("processes", processes, 1),
+        ("clips", clips, least),
+        ("prompts", prompts, 1),
+        ("noise-seeds", noise_seeds, 1),
+    ):
+        if value is not None and value < bound:
+            raise InputError(f"{option} is {value}; use at least {bound}")
     elsewhere = [m for m in experiment.measures if m not in _GENERATED]
     if development and elsewhere:
         raise InputError(

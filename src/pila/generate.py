@@ -110,7 +110,9 @@ def generate(
     scene, laws = _laws(plan, clips)
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
     device = str(pipeline._execution_device)
-    dtype = str(pipeline.dtype).removeprefix("torch.")
+    # The pipeline's own is that of its first part, and the VAE keeps float32.
+    denoiser = pipeline.transformer if pipeline.transformer is not None else pipeline.transformer_2
+    dtype = str(denoiser.dtype).removeprefix("torch.")
     with _timed(seconds, "write"):
         written = _write(plan, clips, recorder, parse)
         kept = settled(request, plan.sampling, parse.categories, device=device, dtype=dtype)

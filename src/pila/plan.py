@@ -8,8 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.embedded import find_attachments, find_model
-from pila.backbones.repository import check_wan_repository, own_settings, read_json
+from pila.backbones.attachments import check_attachments
+from pila.backbones.embedded import (
+    denoiser_configs,
+    find_attachments,
+    find_device,
+    find_model,
+)
+from pila.backbones.repository import check_wan_repository, own_settings, read_index, read_json
 from pila.errors import InputError
 from pila.labels.parser import check_prompt, parse_categories
 from pila.physics.layout import Category
@@ -126,15 +132,16 @@ def prepare(request: GenerateRequest) -> Plan:
     labels = None if request.labels is None else check_labels(request.labels)
     files = plan_files(request)
 
-    if request.invert_experts and "branch" not in {
-        a.kind for a in find_attachments(request.adapter)
-    }:
+    find_device(request.device)
+    found = find_attachments(request.adapter)
+    if request.invert_experts and "branch" not in {a.kind for a in found}:
         raise InputError(
             f"--invert-experts turns ProPhy's routers round, but --adapter is {request.adapter}; "
             "name the folder of a ProPhy branch"
         )
-    folder = find_model(request.model)
-    index = check_wan_repository(folder)
+    # Of a hub model the configs alone, until all that they tell is checked.
+    folder = find_model(request.model, configs_only=True)
+    index = read_index(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(
             f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
@@ -143,12 +150,16 @@ def prepare(request: GenerateRequest) -> Plan:
     own = own_settings(folder)
     sampling = Sampling.of(request, own)
     check_sizes(sampling, Grid.of_folder(folder))
+    window = check_window(request.step_window, steps=sampling.steps)
+    check_attachments(found, denoiser_configs(folder, index))
+    folder = find_model(request.model)
+    check_wan_repository(folder)
     return Plan(
         request=request,
         prompt=prompt,
         folder=folder,
         sampling=sampling,
-        window=check_window(request.step_window, steps=sampling.steps),
+        window=window,
         labels=labels,
         files=files,
         scenes=tuple(own.get("scenes", ())),

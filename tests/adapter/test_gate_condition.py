@@ -78,3 +78,15 @@ def test_condition_is_unmoved_by_the_scale_of_the_text():
         encoder(text, sigma), encoder(100 * text, sigma), rtol=1e-3, atol=1e-3
     )
     assert torch.isfinite(encoder(torch.zeros(2, 12), sigma)).all()
+
+
+def test_how_much_of_the_text_counts_is_not_taken_away_by_the_norm():
+    encoder = ConditionEncoder(text_dim=12, width=8)
+    text, sigma = torch.randn(2, 12), torch.tensor([0.2, 0.7])
+    none = encoder(torch.zeros_like(text), sigma)
+    encoder.text_share = 0.0
+    torch.testing.assert_close(encoder(text, sigma), none)
+    encoder.text_share = 0.01
+    little = (encoder(text, sigma) - none).norm()
+    encoder.text_share = 1.0
+    assert little < 0.05 * (encoder(text, sigma) - none).norm()

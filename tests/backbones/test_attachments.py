@@ -1,6 +1,7 @@
 """What is put on a model by name: alone, together, switched off, and refused where it cannot be."""
 
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,14 @@ import pytest
 import torch
 from tests.backbones import tiny
 
-from pila.backbones.attachments import branches_on, generator_alone, names_on
+from pila.backbones.attachments import (
+    LORA_FILE,
+    branches_on,
+    generator_alone,
+    look_at,
+    names_on,
+    put_on,
+)
 from pila.backbones.embedded import find_attachments, load_pipeline
 from pila.errors import InputError
 from pila.generate import generate
@@ -138,3 +146,22 @@ def test_generate_compares_explains_and_inverts(wan_folder, branch_folder, tmp_p
 def test_inverting_without_a_branch_is_refused_before_anything_is_loaded(wan_folder, tmp_path):
     with pytest.raises(InputError, match="--invert-experts turns ProPhy's routers round"):
         generate(request(wan_folder, tmp_path, adapter="none", invert_experts=True, compare=False))
+
+
+def test_lora_under_another_name_and_a_run_s_folder(
+    wan_folder, adapter_folder, lora_folder, tmp_path
+):
+    (tmp_path / "style").mkdir()
+    shutil.copy(lora_folder / LORA_FILE, tmp_path / "style" / "my_style.safetensors")
+    shutil.copytree(adapter_folder, tmp_path / "run" / "adapter")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    pipe = load_pipeline(wan_folder, f"{tmp_path / 'run'}+{tmp_path / 'style'}")
+    assert names_on(pipe) == "PILA + LoRA"
+
+
+def test_a_branch_waits_for_latents_where_weights_are_nowhere(wan_folder, branch_folder):
+    pipe: Any = load_pipeline(wan_folder, None)
+    pipe.transformer.to("meta")  # as weights are that are offloaded layer by layer
+    put_on(pipe, look_at(branch_folder))
+    (branch,) = branches_on(pipe)
+    assert {p.device.type for p in branch.parameters()} == {"cpu"}

@@ -91,3 +91,13 @@ def test_iou_is_symmetric_in_the_unit_interval_and_1_for_the_same(one, other):
 def test_clips_of_two_shapes_are_refused():
     with pytest.raises(InputError, match="of one shape"):
         components(np.zeros((9, 32, 32, 3), np.uint8), np.zeros((9, 48, 48, 3), np.uint8))
+
+
+def test_given_frames_count_for_nothing():
+    true = simulate("thrown_ball", 3).frames
+    still = np.repeat(true[:1], len(true), axis=0)
+    still[:9] = true[:9]  # given
+    alone, whole = components(still, true, first=9), components(still, true)
+    assert alone["st"] < whole["st"]
+    assert alone["mse"] == pytest.approx(whole["mse"] * len(true) / (len(true) - 9))
+    assert acts(true, first=9)

@@ -30,6 +30,7 @@ def test_the_contact_is_where_the_simulator_has_it():
         tracks = sorted(tracks, key=lambda track: track.centre[0, 0])
         x = np.stack([track.centre[:, 0] for track in tracks], 1)
         found = contact(np.arange(len(x)) / 16, x)
+        assert found is not None
         known = clip.parameters
         assert found.time == pytest.approx(known["contact"], abs=1 / 32)
         sign = 1 if known["side"] == "left" else -1

@@ -11,6 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
+from pila.evaluate import sampling
 from pila.evaluate.round_trip import decoded, encoded
 from pila.evaluate.sampling import (
     Method,
@@ -212,3 +213,14 @@ def test_wrong_values_are_named(protocol):
         replace(protocol, precision="fp8")
     with pytest.raises(InputError, match="was not trained on mirror"):
         replace(protocol, scenes_only=("mirror",))
+
+
+def test_clips_of_another_lexicon_are_others(pila, monkeypatch):
+    key, untold = method_key(pila), method_key(replace(pila, labels="none"))
+    monkeypatch.setattr(sampling, "_parser_source", lambda: "another")
+    assert method_key(pila) != key
+    assert method_key(replace(pila, labels="none")) == untold
+
+
+def test_the_first_frame_that_is_made(protocol):
+    assert [replace(protocol, given_frames=k).first_frame for k in (0, 1, 2)] == [0, 1, 5]

@@ -72,3 +72,13 @@ def test_spread_takes_two_training_seeds():
 def test_without_a_gap_none_of_it_is_closed():
     same = np.full(5, 0.4)
     assert np.isnan(gap_closed(same, same, same).value)
+
+
+def test_no_share_of_a_gap_that_is_not_shown():
+    rng = np.random.default_rng(0)
+    true = rng.random(30)
+    frozen = true + rng.normal(0.01, 0.3, 30)  # a gap, by chance alone
+    assert np.isnan(gap_closed(frozen, true, true).value)
+    wider = gap_closed(frozen + 1, true, true)
+    assert wider.value == pytest.approx(1)
+    assert wider.low == pytest.approx(1)

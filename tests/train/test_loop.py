@@ -1,6 +1,7 @@
 """The loop: a resumed run repeats a straight one; checkpoints are whole; other configs refused."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from pila import cli
 from pila.backbones.embedded import find_model
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train import checkpoint, run
+from pila.train.config import OptimConfig
 from pila.train.estimate import estimate
-from pila.train.loop import fit, schedule
+from pila.train.loop import fit, make_accelerator, schedule
 from pila.train.tasks import build_task
 from pila.world.corpus import CorpusConfig
 
@@ -194,3 +197,59 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
     # Sums round differently; the relative loss of a sample does not depend on its neighbours.
     for k in moments:
         assert torch.allclose(one[k], two[k], rtol=1e-3, atol=1e-6), k
+
+
+@pytest.mark.parametrize("processes", [3, 32])
+def test_processes_that_cannot_share_a_batch_are_refused(processes, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    with pytest.raises(InputError, match=rf"batch is 8; .*multiple of {processes} processes"):
+        make_accelerator(OptimConfig(batch=8))
+
+
+def test_what_no_checkpoint_or_scaler_knows_is_refused(monkeypatch):
+    with pytest.raises(InputError, match=r"fp16 and optim\.optimizer muon"):
+        make_accelerator(OptimConfig(precision="fp16", optimizer="muon"))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="FSDP"):
+        make_accelerator(OptimConfig())
+
+
+def test_options_of_a_recipe_can_be_set(tmp_path, capsys):
+    pairs = ["optim.batch=6", "couple.adapter.top_k=2", 'couple.families=["closure"]']
+    arguments = ["train", "ablation-no-stages", "--output", str(tmp_path), "--dry-run", "--json"]
+    assert cli.run([*arguments, "--set", *pairs, "noise_draws=2"]) == 0
+    shown = json.loads(capsys.readouterr().out)["couple"]
+    assert (shown["optim"]["batch"], shown["noise_draws"]) == (6, 2)
+    assert shown["couple"]["adapter"]["top_k"] == 2
+    assert shown["couple"]["families"] == ["closure"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("optim.bach=3", "optim.bach is no option that can be set; optim has .*batch"),
+        ("optim=3", "groups of them are optim"),
+        ("seed=3", "seed is no option that can be set"),
+        ("optim.batch=x", "optim.batch is 'x': .*integer"),
+        ("optim.batch=0", "optim.batch is 0; it must be over 0"),
+        ("optim.batch", "set has 'optim.batch', which has no value"),
+    ],
+)
+def test_an_option_that_cannot_be_set_is_named(pair, message, tmp_path, capsys):
+    assert cli.run(["train", "embedded", "--output", str(tmp_path), "--set", pair]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_best_checkpoint_is_copied_where_files_have_one_name(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(checkpoint.os, "link", refuse)
+    checkpoint.save(tmp_path, 1, {"x": torch.ones(2)}, {"validation": 0.5})
+    assert (tmp_path / "best" / "state.safetensors").is_file()
+
+
+def test_weights_that_are_not_averaged_are_not_kept_twice(tmp_path):
+    config = replace(small(steps=1), optim=replace(small().optim, steps=1, ema=0.0))
+    fit(build_task(config), config, tmp_path, progress=False)
+    assert not [name for name in weights(tmp_path) if name.startswith("average.")]

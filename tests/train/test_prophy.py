@@ -14,6 +14,7 @@ from pila.errors import InputError
 from pila.prophy import ProPhyBranch, attach
 from pila.recipes import RECIPES
 from pila.train.draws import Draws
+from pila.train.inside import put_inside
 from pila.train.loop import fit
 from pila.train.tasks import build_task
 
@@ -185,3 +186,23 @@ def test_two_denoisers_are_refused(tmp_path):
 def test_only_prophy_goes_on_from_something(tmp_path):
     with pytest.raises(InputError, match="begins anew"):
         build_task(config("embedded-lora", start="embedded"))
+
+
+def test_captions_are_aligned_with_all_of_the_step_whatever_a_forward_holds():
+    task: Any = build_task(config("embedded-prophy"))
+
+    def coarse(rows):
+        return task.loss(replace(draws(), rows=rows))[1]["coarse"]
+
+    whole = coarse(range(4))
+    assert whole > 0
+    for row in range(4):
+        torch.testing.assert_close(coarse(range(row, row + 1)), whole)
+
+
+def test_lora_beside_half_precision_learns_in_full():
+    transformer: Any = WanTransformer3DModel.from_pretrained(EMBEDDED_MODEL / "transformer")
+    transformer.to(torch.bfloat16).requires_grad_(False)
+    learnt = put_inside(transformer, config("embedded-lora"))
+    assert {p.dtype for p in learnt.parameters()} == {torch.float32}
+    assert transformer.patch_embedding.weight.dtype == torch.bfloat16

@@ -1,11 +1,14 @@
 """Stages A and B on the embedded generator: who moves in which, and what they are held against."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from pila.errors import InputError
 from pila.recipes import RECIPES
+from pila.train import run
 from pila.train.draws import Draws
 from pila.train.loop import fit
 from pila.train.observe import ObserveTask, balanced, distance
@@ -134,3 +137,25 @@ def test_a_residual_that_is_not_finite_is_named_in_stage_b():
     assert said.startswith("residual "), said
     assert "its field pressure" in said
     assert said.count(" at sigma 0.") == 2
+
+
+def test_observables_are_found_under_half_precision():
+    x = torch.randn(2, 4, 5, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = observables(x)
+    for name, seen in observables(x).items():
+        assert half[name].dtype == torch.float32
+        torch.testing.assert_close(half[name], seen)
+
+
+def test_a_finished_stage_of_another_training_is_refused(tmp_path):
+    small: dict[str, Any] = {"world.clips": 16, "world.scenes": ["thrown_ball"]}
+    small |= {"world.violated": 0.0, "optim.batch": 2, "observe.clips": 8}
+    run("embedded", tmp_path, steps=1, max_steps=1, changes=small, progress=False)
+    first = {p: p.read_bytes() for p in tmp_path.glob("*/adapter/*.safetensors")}
+    for again in ({"steps": 2}, {"seed": 3}, {"changes": small | {"couple.adapter.top_k": 2}}):
+        options: Any = {"steps": 1, "changes": small} | again
+        with pytest.raises(InputError, match=r"a finished stage of another config .*differ"):
+            run("embedded", tmp_path, progress=False, **options)
+    assert run("embedded", tmp_path, steps=1, changes=small, progress=False)
+    assert {p: p.read_bytes() for p in first} == first

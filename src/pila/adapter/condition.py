@@ -59,9 +59,12 @@ class ConditionEncoder(nn.Module):
         self.norm = nn.LayerNorm(text_dim, elementwise_affine=False)
         self.text = nn.Linear(text_dim, width)
         self.sigma = SigmaEmbedding(width)
+        self.text_share = 1.0
+        """How much of the text counts, which training raises from 0 (App. B)."""
         self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, text: Text, sigma: Sigma) -> Condition:
         """text [b, text_dim], sigma [b] -> c [b, width]."""
-        text = self.norm(text.to(self.text.weight.dtype))
+        # Behind the norm, which would take any factor before it away again.
+        text = self.text_share * self.norm(text.to(self.text.weight.dtype))
         return self.out(self.text(text) + self.sigma(sigma))

@@ -7,7 +7,9 @@ before it.
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,8 +77,8 @@ def isotropic_stress(pressure: Scalar, strain: SymTensor) -> SymTensor:
 class VelocityHead(nn.Module):
     """The velocity slot's scaffold -> the proxy u (Eq. 14).
 
-    Without a bias, so that an empty slot reads as rest. It works in the precision of its input:
-    the residual loss differentiates what it returns.
+    Without a bias, so that an empty slot reads as rest. It works in the precision of its input,
+    under autocast too: the residual loss differentiates what it returns.
     """
 
     def __init__(self) -> None:
@@ -86,7 +88,8 @@ class VelocityHead(nn.Module):
 
     def forward(self, slot: Float[Tensor, "b 4 t h w"]) -> Vector:
         """[b, 4, t, h, w] -> [b, 2, t, h, w]."""
-        return channels_first(F.linear(channels_last(slot), self.weight.to(slot.dtype)))
+        with _as_given(slot):
+            return channels_first(F.linear(channels_last(slot), self.weight.to(slot.dtype)))
 
 
 class Head(nn.Module):
@@ -105,8 +108,18 @@ class Head(nn.Module):
     def forward(self, feature: Feature, *context: AnyField) -> AnyField:
         """Feature [b, width, t, h, w] and context fields -> [b, out, t, h, w], at least float32."""
         known = torch.cat(context, dim=1).to(self.from_context.weight.dtype)
-        hidden = self.from_feature(feature) + self.from_context(known)
-        return full_precision(self.out(F.silu(hidden)))
+        hidden = F.silu(self.from_feature(feature) + self.from_context(known))
+        with _as_given(hidden):
+            return full_precision(self.out(hidden.to(self.out.weight.dtype)))
+
+
+def _as_given(x: Tensor) -> AbstractContextManager[Any]:
+    """Layers in the precision of their weights: autocast would round the fields that they give."""
+    kind = x.device.type
+    # The meta device, on which costs are counted, knows no autocast.
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def full_precision(x: Latent) -> Latent:
@@ -137,7 +150,8 @@ class AnchoredFields(nn.Module):
         """Estimate every core slot and the active weak ones (default: `self.active`)."""
         woken = check_active(self.active if active is None else active)
         fd = self.calculus
-        scaffold = full_precision(self.scaffold(feature))
+        with _as_given(feature):
+            scaffold = full_precision(self.scaffold(feature.to(self.scaffold.weight.dtype)))
         velocity_slot = scaffold[:, Slot.VELOCITY.channels]
         u = self.velocity(velocity_slot)
 
@@ -186,7 +200,8 @@ class ScaffoldFields(nn.Module):
         self, feature: Feature, *, active: Iterable[Slot | str] | None = None
     ) -> FieldEstimate:
         """The scaffold as it is; `active` is accepted and has nothing to order."""
-        bank = full_precision(self.scaffold(feature))
+        with _as_given(feature):
+            bank = full_precision(self.scaffold(feature.to(self.scaffold.weight.dtype)))
         u = self.velocity(bank[:, Slot.VELOCITY.channels])
         return FieldEstimate(bank=bank, velocity=u, fields={Slot.VELOCITY: u})
 

@@ -36,8 +36,8 @@ def look_at(folder: Path) -> Attachment:
     Raises:
         InputError: nothing that can be put on a model, or weights that cannot be read.
     """
-    if (folder / LORA_FILE).is_file():
-        check_safetensors(folder / LORA_FILE)
+    if (weights := lora_weights(folder)) is not None:
+        check_safetensors(weights)
         return Attachment(kind="lora", folder=folder, config={})
     config = check_model_folder(folder)
     name = config.get("_class_name")
@@ -47,6 +47,17 @@ def look_at(folder: Path) -> Attachment:
             f"or LoRA updates ({LORA_FILE})"
         )
     return Attachment(kind="branch" if name == BRANCH else "adapter", folder=folder, config=config)
+
+
+def lora_weights(folder: Path) -> Path | None:
+    """The LoRA updates in a folder: the file of diffusers' name, or the only safetensors there.
+
+    Either stands alone: what has a `config.json` is a model.
+    """
+    if (folder / LORA_FILE).is_file():
+        return folder / LORA_FILE
+    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return files[0] if len(files) == 1 and not (folder / "config.json").is_file() else None
 
 
 def check_attachments(
@@ -87,11 +98,14 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
         from pila.prophy.branch import ProPhyBranch, attach
 
         branch = ProPhyBranch.from_pretrained(attachment.folder).eval()
-        attach(denoiser, branch.to(denoiser.device))
+        # Weights offloaded layer by layer are nowhere ("meta"); a branch goes where latents are.
+        attach(denoiser, branch if denoiser.device.type == "meta" else branch.to(denoiser.device))
     elif attachment.kind == "lora":
+        weights = lora_weights(attachment.folder)
+        assert weights is not None
         try:
             pipeline.load_lora_weights(
-                str(attachment.folder), weight_name=LORA_FILE, use_safetensors=True
+                str(attachment.folder), weight_name=weights.name, use_safetensors=True
             )
         except (ValueError, RuntimeError, ImportError, KeyError) as error:
             reason = " ".join(str(error).split())

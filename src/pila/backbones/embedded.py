@@ -17,7 +17,11 @@ from pila.backbones.attachments import (
     put_on,
 )
 from pila.backbones.base import check_fit
-from pila.backbones.repository import check_model_folder, check_wan_repository
+from pila.backbones.repository import (
+    check_wan_repository,
+    model_config,
+    read_index,
+)
 from pila.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,8 +79,8 @@ def load_pipeline(
         raise InputError(f"offload is {offload!r}; use one of {', '.join(OFFLOADS)}")
     if offload != "none" and place.type == "cpu":
         raise InputError(f"offload={offload} needs an accelerator, but the device is {place}")
-    folder = find_model(model, revision=revision)
-    index = check_wan_repository(folder)
+    folder = find_model(model, revision=revision, configs_only=True)
+    index = read_index(folder)
     found: list[Attachment] = []
     own: Any = adapter
     if adapter is None or isinstance(adapter, str | Path):
@@ -87,6 +91,8 @@ def load_pipeline(
     if own is not None:
         for config in denoisers.values():
             check_fit(own, config)
+    folder = find_model(model, revision=revision)
+    check_wan_repository(folder)
 
     import torch
 
@@ -113,19 +119,25 @@ def load_pipeline(
 
 
 def denoiser_configs(folder: Path, index: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configs of a Wan repository's one or two denoisers, by component.
+    """The configs of a Wan repository's one or two denoisers, by component; no weights are read.
 
     Raises:
-        InputError: a denoiser's folder is incomplete or unreadable.
+        InputError: a config that is not there or unreadable.
     """
     return {
-        name: check_model_folder(folder / name)
+        name: model_config(folder / name)
         for name in ("transformer", "transformer_2")
         if (index.get(name) or [None])[0] is not None
     }
 
 
-def find_model(name: str | Path, *, revision: str | None = None, parts: Sequence[str] = ()) -> Path:
+def find_model(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    parts: Sequence[str] = (),
+    configs_only: bool = False,
+) -> Path:
     """Local folder of a Wan repository: the embedded one, a path, or a downloaded hub snapshot.
 
     Args:
@@ -133,11 +145,19 @@ def find_model(name: str | Path, *, revision: str | None = None, parts: Sequence
         revision: branch, tag or commit of a hub repository.
         parts: the components (`transformer`, ...) that are wanted; all by default. Only a download
             is spared by it.
+        configs_only: of a hub repository, what says what it is and no weights: enough to refuse
+            what does not fit it before gigabytes are fetched.
 
     Raises:
         InputError: there is no such folder, and the hub does not have or cannot give it.
     """
-    return _find(name, EMBEDDED_MODEL, what="model", revision=revision, parts=parts)
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    if configs_only:
+        patterns = ["model_index.json", "pila.json", "*/config.json"]
+    elif parts:
+        patterns = ["model_index.json", "pila.json"]
+        patterns += [f"{part}/*.{kind}" for part in parts for kind in ("json", "safetensors")]
+    return _find(name, EMBEDDED_MODEL, what="model", revision=revision, patterns=patterns)
 
 
 def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
@@ -148,7 +168,10 @@ def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Pat
     """
     if name is None or str(name) == "none":
         return None
-    return _find(name, EMBEDDED_ADAPTER, what="adapter", revision=revision)
+    found = _find(name, EMBEDDED_ADAPTER, what="adapter", revision=revision)
+    # The folder of a finished run, or of a pipeline that was saved with its adapter.
+    inside = found / "adapter"
+    return inside if (inside / "config.json").is_file() else found
 
 
 def find_attachments(name: str | Path | None, *, revision: str | None = None) -> list[Attachment]:
@@ -199,7 +222,7 @@ def _find(
     *,
     what: str,
     revision: str | None,
-    parts: Sequence[str] = (),
+    patterns: Sequence[str] = ("*.json", "*.safetensors"),
 ) -> Path:
     if str(name) == "embedded":
         if not embedded.is_dir():
@@ -212,14 +235,14 @@ def _find(
     if path.exists():
         return path
     if isinstance(name, str) and HUB_ID.fullmatch(name):
-        return _download(name, what=what, revision=revision, parts=parts)
+        return _download(name, what=what, revision=revision, patterns=patterns)
     raise InputError(
         f"there is no {what} {name}; pass 'embedded', an existing folder, or a hub id such as "
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
     )
 
 
-def _download(hub_id: str, *, what: str, revision: str | None, parts: Sequence[str]) -> Path:
+def _download(hub_id: str, *, what: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """Snapshot of a hub repository, without pickles; from the cache where it is complete there."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
@@ -229,12 +252,8 @@ def _download(hub_id: str, *, what: str, revision: str | None, parts: Sequence[s
         RevisionNotFoundError,
     )
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
-    if parts:
-        patterns = ["model_index.json", "pila.json"]
-        patterns += [f"{part}/*.{kind}" for part in parts for kind in ("json", "safetensors")]
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns)))
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InputError(
             f"{hub_id} is no folder here, and the hub has no such {what}"
@@ -281,7 +300,11 @@ def _place(pipeline: Any, device: "torch.device", offload: Offload) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     elif offload == "group":
         pipeline.enable_group_offload(
-            onload_device=device, offload_type="leaf_level", exclude_modules=["adapter"]
+            onload_device=device,
+            offload_type="leaf_level",
+            # Layers are brought ahead of time by a stream of their own, which CUDA has.
+            use_stream=device.type == "cuda",
+            exclude_modules=["adapter"],
         )
         if pipeline.adapter is not None:
             pipeline.adapter.to(device)

@@ -30,6 +30,24 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
         InputError: it is no Wan repository, a component is missing, or weights are unreadable,
             truncated or pickled.
     """
+    index = read_index(folder)
+    for component in sorted(_components(index)):
+        if not (folder / component).is_dir():
+            raise InputError(
+                f"{folder} lacks the folder {component}/ that its model_index.json names; "
+                "download or copy it again"
+            )
+        if component not in _WITHOUT_WEIGHTS:
+            check_model_folder(folder / component)
+    return index
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The model_index.json of a Wan repository, of which nothing else need be there.
+
+    Raises:
+        InputError: it is none of a whole Wan pipeline.
+    """
     if not folder.is_dir():
         _refuse_single_file(folder, expected="a diffusers Wan repository")
         raise InputError(f"there is no folder {folder}; pass a diffusers Wan repository")
@@ -45,9 +63,7 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
             f"{folder} holds a {name}, not a Wan pipeline; pass a repository of one of "
             f"{', '.join(WAN_PIPELINES)}"
         )
-    components = {
-        key for key, value in index.items() if isinstance(value, list) and value[0] is not None
-    }
+    components = _components(index)
     missing = [key for key in REQUIRED if key not in components]
     if not components & {"transformer", "transformer_2"}:
         missing.append("transformer")
@@ -55,15 +71,11 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder}/model_index.json names no {', '.join(missing)}; pass a complete repository"
         )
-    for component in sorted(components):
-        if not (folder / component).is_dir():
-            raise InputError(
-                f"{folder} lacks the folder {component}/ that its model_index.json names; "
-                "download or copy it again"
-            )
-        if component not in _WITHOUT_WEIGHTS:
-            check_model_folder(folder / component)
     return index
+
+
+def _components(index: dict[str, Any]) -> set[str]:
+    return {k for k, value in index.items() if isinstance(value, list) and value[0] is not None}
 
 
 def check_model_folder(folder: Path) -> dict[str, Any]:
@@ -72,6 +84,17 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder or its config is missing, or weights are unreadable, truncated or
             pickled.
+    """
+    config = model_config(folder)
+    _check_weights(folder)
+    return config
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """The config.json of one model's folder, whose weights need not be there.
+
+    Raises:
+        InputError: the folder or its config is missing or unreadable.
     """
     if not folder.is_dir():
         _refuse_single_file(folder, expected="a folder with config.json and *.safetensors")
@@ -82,7 +105,10 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} has no config.json; pass a folder that save_pretrained has written"
         )
-    config = read_json(folder / "config.json")
+    return read_json(folder / "config.json")
+
+
+def _check_weights(folder: Path) -> None:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
@@ -102,7 +128,6 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
                 f"{folder} lacks {absent[0]}, one of the {len(shards)} files that {path.name} "
                 "names; download or copy it again"
             )
-    return config
 
 
 def check_safetensors(path: Path) -> None:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from tyro.conf import Positional
 
 from pila.benchmark.run import BenchmarkRequest
@@ -52,6 +53,9 @@ class Train:
     start: str | None = None
     """The adapter to go on from, a folder or a hub id; for a generator the model (`embedded`, or a
     folder) whose weights it begins with. Untrained by default."""
+    changes: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
+    """Other values for the recipe's options, such as optim.batch=32 optim.micro_batch=2; a dry run
+    shows what there is."""
     dry_run: bool = False
     """Print the whole configuration and train nothing."""
     json: bool = False
@@ -149,6 +153,7 @@ def _train(command: Train) -> None:
         model=command.model,
         data=command.data,
         start=command.start,
+        changes=_changes(command.changes),
         dry_run=command.dry_run,
         json=command.json,
     )
@@ -158,6 +163,18 @@ def _train(command: Train) -> None:
         print(json.dumps({"recipe": command.recipe, "trained": trained and str(trained)}))
     else:
         print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
+
+
+def _changes(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Values by name, from "name=value" each."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals) or name in found:
+            again = "is there twice" if name in found else "has no value"
+            raise InputError(f"set has {pair!r}, which {again}; write optim.batch=32")
+        found[name] = value
+    return found
 
 
 def _benchmark(request: BenchmarkRequest) -> None:

@@ -7,6 +7,7 @@ What lies where on disk: `pila.data.shard_files`; how it is made: `pila.data.wri
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class Shards:
     @property
     def categories(self) -> Tensor:
         """Which categories are at work in each clip, bool [n, 8] in `Category` order."""
-        return torch.tensor([[c in row.categories for c in Category] for row in self.rows])
+        return _flags(self.rows)
 
     @property
     def plausible(self) -> Tensor:
@@ -162,25 +163,35 @@ class Shards:
         rows = [self.rows[i] for i in indices]
         clips = [self._clip(row, self.slots if true else ()) for row in rows]
         batch = {kind: torch.stack([clip[kind] for clip in clips]) for kind in clips[0]}
-        batch["flags"] = torch.tensor([[c in row.categories for c in Category] for row in rows])
-        return batch
+        return batch | {"flags": _flags(rows)}
+
+    def prompts(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`text` and `flags` of clips by index, as `batch` has them; nothing else is read.
+
+        Raises:
+            IndexError: no such clip.
+            InputError: a shard that does not read.
+        """
+        rows = [self.rows[i] for i in indices]
+        text = torch.stack([self._padded(self._read(row, "text", None)) for row in rows])
+        return {"text": text, "flags": _flags(rows)}
+
+    def _read(self, row: Row, kind: str, shape: tuple[int, ...] | None) -> Tensor:
+        """One tensor of a clip, in float32."""
+        path, file = files.shard_path(self.folder, row.shard), self._file(row.shard)
+        try:
+            tensor = file.get_tensor(f"{row.row:03d}.{kind}")
+        except (SafetensorError, OSError) as error:
+            raise files.broken_shard(path, error) from error
+        if shape is not None and tensor.shape != shape:
+            raise files.broken_shard(
+                path, f"the {kind} of {row.name} are {list(tensor.shape)}, not {list(shape)}"
+            )
+        return tensor.float()
 
     def _clip(self, row: Row, slots: Sequence[Slot]) -> dict[str, Tensor]:
-        path = files.shard_path(self.folder, row.shard)
-        file = self._file(row.shard)
         grid = self.header.latent_shape[1:]
-
-        def read(kind: str, shape: tuple[int, ...] | None) -> Tensor:
-            try:
-                tensor = file.get_tensor(f"{row.row:03d}.{kind}")
-            except (SafetensorError, OSError) as error:
-                raise files.broken_shard(path, error) from error
-            if shape is not None and tensor.shape != shape:
-                raise files.broken_shard(
-                    path, f"the {kind} of {row.name} are {list(tensor.shape)}, not {list(shape)}"
-                )
-            return tensor.float()
-
+        read = partial(self._read, row)
         clip = {
             "latents": read("latents", self.header.latent_shape),
             "text": self._padded(read("text", None)),
@@ -212,3 +223,8 @@ class Shards:
                 self._open.popitem(last=False)
         self._open.move_to_end(shard)
         return self._open[shard]
+
+
+def _flags(rows: Sequence[Row]) -> Tensor:
+    """Which categories are at work in clips, bool [n, 8] in `Category` order."""
+    return torch.tensor([[c in row.categories for c in Category] for row in rows])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pila.backbones.embedded import find_adapter, find_model
+from pila.backbones.repository import own_config
 from pila.errors import InputError
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import Estimate, mean_estimate
@@ -319,12 +320,13 @@ def key(job: Job) -> list[Any]:
     """Everything that decides what is read of a job's clips."""
     from pila.evaluate.measures import source_of
 
-    model = find_model(job.model)
-    weights = [weights_hash(model / part) for part in ("vae", "text_encoder", "transformer")]
+    model, adapter = find_model(job.model), adapter_folder(job.adapter)
+    parts = ("vae", "text_encoder", "transformer", "transformer_2")
     return [
         ROWS,
-        weights,
-        weights_hash(adapter_folder(job.adapter)),
+        [weights_hash(model / part) for part in parts if (model / part).is_dir()],
+        weights_hash(adapter),
+        own_config(adapter),
         job.scene,
         source_of(job.scene),
         job.clips,

@@ -8,6 +8,7 @@ its tolerance (see `tolerances`).
 import hashlib
 import inspect
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -299,8 +300,10 @@ def source_of(scene: str) -> str:
     """Hash of the code that a scene's clips and measures are made by."""
     file = Path(inspect.getfile(type(SCENES[scene])))
     world = file.parents[1]
+    siblings = re.findall(r"^from pila\.world\.scenes\.(\w+) import", file.read_text(), re.M)
+    files = [file, *(file.with_name(f"{name}.py") for name in sorted(siblings))]
     source = hashlib.sha256()
-    for part in [file, *sorted(world.glob("*.py")), *sorted(world.glob("solvers/*.py"))]:
+    for part in [*files, *sorted(world.glob("*.py")), *sorted(world.glob("solvers/*.py"))]:
         if part.stem not in ("catalogue", "dataset", "corpus"):
             source.update(part.read_bytes())
     return source.hexdigest()

@@ -1,10 +1,12 @@
 """Clips of a generator with something on it: the same prompts and noise for every method."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -370,9 +372,19 @@ def method_key(method: Method) -> list[Any]:
         method.top_k,
         method.labels if method.adapter else None,
         method.best_of,
+        _parser_source() if method.adapter and method.labels != "none" else None,
     ]
     configs = [*_configs_of(method.adapter), *_configs_of(method.scorer)]
     return [*key, configs] if configs else key
+
+
+@cache
+def _parser_source() -> str:
+    """Hash of what finds labels in captions: with another lexicon clips are others, too."""
+    source = hashlib.sha256()
+    for name in ("lexicon.toml", "lexicon.py", "keywords.py", "parser.py"):
+        source.update((files("pila.labels") / name).read_bytes())
+    return source.hexdigest()[:16]
 
 
 def protocol_key(protocol: Protocol) -> list[Any]:
@@ -411,8 +423,8 @@ def _configs_of(place: str | None) -> list[dict[str, Any]]:
 
 def _hash_of(folder: Path) -> str:
     """`weights_hash`, computed once while the files stay as they are: jobs are many."""
-    files = sorted(folder.glob("*.safetensors"))
-    stats = tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+    there = sorted(folder.glob("*.safetensors"))
+    stats = tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in there)
     return _hashed(folder, stats)
 
 

@@ -310,13 +310,14 @@ def _scores_of(job: Job) -> Rows:
 
 def _key(job: Job) -> list[Any]:
     from pila.backbones.embedded import find_adapter, find_model
+    from pila.backbones.repository import own_config
     from pila.evaluate.measures import source_of
 
     model, adapter = find_model(job.model), find_adapter(job.adapter)
     return [
         ROWS,
         [weights_hash(model / part) for part in ("vae", "text_encoder")],
-        None if adapter is None else weights_hash(adapter),
+        None if adapter is None else [weights_hash(adapter), own_config(adapter)],
         job.scene,
         job.violation,
         source_of(job.scene),

@@ -1,4 +1,4 @@
-"""What a pipeline would predict at noised latents, with whatever is attached to it: no sampling."""
+"""What a model predicts at noised latents, with whatever is attached to it: no sampling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -74,7 +74,11 @@ def corrected_velocity(
     text: Tensor,
     labels: Sequence[Sequence[Category]],
 ) -> Tensor:
-    """The conditional velocity with everything that is attached."""
+    """The conditional velocity with everything that is attached, an adapter's part as learnt.
+
+    Guidance and an adapter's own `sampling_scale` are ways to sample: what a model thinks likely
+    is asked of what it was trained to predict.
+    """
     v = frozen_velocity(pipe, x_t, sigma, text)
     if pipe.adapter is None:
         return v

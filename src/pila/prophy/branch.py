@@ -264,12 +264,28 @@ class ProPhyBranch(SafetensorsModel):
     def _enter(self, tokens: Tensor) -> Tensor:
         if self.semantic is None or self._text is None:
             return tokens
-        assert self.to_labels is not None
         tokens, weights = self.semantic(tokens, self._text, self._size, inverted=self.inverted)
         assert self.routing is not None
-        expressed = self.to_labels(weights.to(self.to_labels.weight.dtype))
+        expressed = self._expressed(weights)
         self.routing = replace(self.routing, semantic=weights, expressed=expressed)
         return tokens
+
+    def expressed(self, text: Tensor) -> Tensor:
+        """What the semantic router says of captions alone, as `Routing.expressed`, [b, categories].
+
+        Args:
+            text: token embeddings [b, n, d].
+
+        Raises:
+            InputError: a branch without semantic experts.
+        """
+        if self.semantic is None:
+            raise InputError("num_semantic is 0; a branch without semantic experts expresses none")
+        return self._expressed(self.semantic.route(pool_text(text.float())))
+
+    def _expressed(self, weights: Tensor) -> Tensor:
+        assert self.to_labels is not None
+        return self.to_labels(weights.to(self.to_labels.weight.dtype))
 
     def _leave(self, last: Any) -> None:
         assert self.routing is not None

@@ -60,11 +60,15 @@ class SemanticExperts(nn.Module):
             size: t, h, w of the tokens.
             inverted: route by the logits' opposite.
         """
-        logits = self.router(self.norm(text.to(self.maps.dtype))).float()
-        weights = (-logits if inverted else logits).softmax(-1)
+        weights = self.route(text, inverted=inverted)
         mixed = torch.einsum("be,ecthw->bcthw", weights.to(self.maps.dtype), self.maps)
         mixed = F.interpolate(mixed.float(), size=size, mode="trilinear", align_corners=False)
         return tokens + mixed.flatten(2).transpose(1, 2).to(tokens.dtype), weights
+
+    def route(self, text: Float[Tensor, "b d"], *, inverted: bool = False) -> Float[Tensor, "b e"]:
+        """rho alone, from pooled prompt embeddings; it knows nothing of the tokens."""
+        logits = self.router(self.norm(text.to(self.maps.dtype))).float()
+        return (-logits if inverted else logits).softmax(-1)
 
 
 class RefinementExperts(nn.Module):

@@ -34,6 +34,7 @@ def run(
     model: str | None = None,
     data: Path | None = None,
     start: str | None = None,
+    changes: Mapping[str, Any] | None = None,
     backbone: "Module | None" = None,
     dry_run: bool = False,
     json: bool = False,
@@ -54,6 +55,7 @@ def run(
         data: a latent cache of that model instead of the recipe's clips.
         start: the adapter (a folder or a hub id) that the first stage goes on from; the model
             (`embedded`, or a folder) that a generator or a VAE does.
+        changes: other values for options of the recipe's stages, such as `{"optim.batch": 32}`.
         backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
             place of its denoiser; stages A to C only.
         dry_run: print the whole config and an estimate of size and time, and train nothing.
@@ -74,7 +76,9 @@ def run(
     ):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    stages = configs(recipe, steps=steps, seed=seed, model=model, data=data)
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be 0 or more")
+    stages = configs(recipe, steps=steps, seed=seed, model=model, data=data, changes=changes)
     _check_given(recipe, stages, start=start, dry_run=dry_run)
     if model is not None and data is None:
         stages = _in_world_of(model, stages)
@@ -84,11 +88,17 @@ def run(
             f"{', '.join(STAGE_TASKS)} take one"
         )
     if dry_run:
-        shown = {name: asdict(c) | {"estimate": _estimate(c)} for name, c in stages.items()}
+        begun = {next(iter(stages)): {"start": start}}
+        shown = {
+            name: asdict(c) | begun.get(name, {}) | {"estimate": _estimate(c)}
+            for name, c in stages.items()
+        }
         text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
         # The configuration is this call's result and goes to the user as it is, not to a log.
         print(text)  # noqa: T201
         return None
+    from accelerate import PartialState
+
     from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 
@@ -98,6 +108,7 @@ def run(
         folder = output / name
         # A stage that is done leaves what the next one begins with, and is not begun again.
         if name and (folder / "adapter").is_dir():
+            _check_same(folder, config)
             left = finished = folder / "adapter"
             continue
         if left is not None:
@@ -115,7 +126,11 @@ def run(
         if finished is None:
             return None
     if finished is not None and "" not in stages:
-        finished = _put_in_place(finished, output / "adapter")
+        processes = PartialState()
+        if processes.is_main_process:
+            _put_in_place(finished, output / "adapter")
+        processes.wait_for_everyone()
+        finished = output / "adapter"
     return finished
 
 
@@ -126,22 +141,24 @@ def configs(
     seed: int = 0,
     model: str | None = None,
     data: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> "dict[str, TrainConfig]":
     """A recipe's configurations by stage, or one without a name, with what `run` was asked.
 
     Raises:
-        InputError: an unknown recipe.
+        InputError: an unknown recipe or option, or a value that does not fit it.
     """
     from pila.recipes import RECIPES
+    from pila.train.config import changed
 
     if recipe not in RECIPES:
         raise InputError(f"recipe is {recipe!r}; choose from {', '.join(RECIPES)}")
     chosen = RECIPES[recipe]()
     stages = chosen if isinstance(chosen, dict) else {"": chosen}
-    changes: dict[str, Any] = {"seed": seed}
-    changes |= {"model": model} if model is not None else {}
-    changes |= {"data": str(data)} if data is not None else {}
-    stages = {name: replace(config, **changes) for name, config in stages.items()}
+    given: dict[str, Any] = {"seed": seed}
+    given |= {"model": model} if model is not None else {}
+    given |= {"data": str(data)} if data is not None else {}
+    stages = {name: replace(changed(c, changes or {}), **given) for name, c in stages.items()}
     if steps is not None:
         stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
     return stages
@@ -151,13 +168,17 @@ def _check_given(
     recipe: str, stages: Mapping[str, "TrainConfig"], *, start: str | None, dry_run: bool
 ) -> None:
     """Refuse what a recipe cannot use, before anything is loaded or downloaded."""
-    from pila.backbones.embedded import find_model
+    from pila.backbones.embedded import HUB_ID, find_adapter, find_model
     from pila.data.shard_files import read_header
     from pila.recipes import RECIPES
     from pila.train.config import ADAPTER_TASKS
 
     own = RECIPES[recipe]()
     for name, config in stages.items():
+        if config.task in ADAPTER_TASKS:
+            find_adapter(start)
+            if not HUB_ID.fullmatch(config.model):
+                find_model(config.model)
         was = own[name] if isinstance(own, dict) else own
         if config.task not in ADAPTER_TASKS:
             given = {"data": config.data}
@@ -207,10 +228,25 @@ def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:
     return None if found is None else asdict(found)
 
 
-def _put_in_place(made: Path, place: Path) -> Path:
+def _check_same(folder: Path, config: "TrainConfig") -> None:
+    """Refuse a finished stage of another configuration: its adapter is not what was asked for."""
+    from pila.train.config import differing
+
+    path = folder / "config.json"
+    was = json_module.loads(path.read_text()) if path.is_file() else {}
+    # What a stage begins with is what the one before it has left, which is looked at by itself.
+    others = differing(was, config.as_saved()) - {"start"}
+    if others:
+        raise InputError(
+            f"{folder} holds a finished stage of another config ({', '.join(sorted(others))} "
+            f"differ); choose another --output, or delete {folder.parent}"
+        )
+
+
+def _put_in_place(made: Path, place: Path) -> None:
     """A copy of a finished adapter under the run's own name, whole or not at all."""
     beside = place.with_name(f".{place.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(made, beside)
     shutil.rmtree(place, ignore_errors=True)
-    return beside.rename(place)
+    beside.rename(place)

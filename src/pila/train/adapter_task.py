@@ -2,9 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
-from pila.train.draws import Ahead, Draws, on_device, pinned
+from pila.train.draws import Ahead, Draws, on_device, pinned, rows_of
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
 from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions
@@ -113,21 +114,22 @@ class AdapterTask:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """The same loss on held-out clips, always with the same noise and as at the end."""
+        """The same loss on held-out clips, always with the same noise and as at the end.
+
+        One process computes it, of no more samples at once than a forward of the training holds.
+        """
         if not len(self.held_out):
             return None
+        optim = self.config.optim
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        micro = optim.micro_batch or max(1, optim.batch // processes)
         self._validating, losses = True, []
         for part in range(VALIDATION_BATCHES):
-            batch = self.config.optim.batch
-            draws = Draws(
-                seed=VALIDATION_SEED + part,
-                step=self.config.optim.steps - 1,
-                batch=batch,
-                rows=range(batch),
-            )
-            losses.append(self.loss(draws)[0])
+            seed, step = VALIDATION_SEED + part, optim.steps - 1
+            for draws in rows_of(seed, step, optim.batch, process=0, processes=1, micro=micro):
+                losses.append(self.loss(draws)[0] * len(draws.rows) / optim.batch)
         self._validating = False
-        return torch.stack(losses).mean().item()
+        return torch.stack(losses).sum().item() / VALIDATION_BATCHES
 
     @torch.no_grad()
     def predicted(self, draws: Draws) -> tuple[dict[str, Tensor], Prediction]:
@@ -157,12 +159,24 @@ class AdapterTask:
     def _drawn(self, clips: Tensor, draws: Draws) -> dict[str, Tensor]:
         """What the rows draw of some clips, on the host."""
         rng = draws.shared()
-        chosen = clips[torch.randint(len(clips), (draws.batch,), generator=rng)]
-        dropped = torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
+        chosen, dropped = self._chosen(clips, draws, rng)
         batch = self._batch(draws, rng, draws.take(chosen), draws.take(dropped))
         batch["sigma"] = self.levels(draws, rng)
         batch["noise"] = draws.normal(tuple(batch["latents"].shape[1:]))
         return pinned(batch, self.device)
+
+    def _chosen(self, clips: Tensor, draws: Draws, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Of the whole step the clips [batch], and which of them lose their caption."""
+        chosen = clips[torch.randint(len(clips), (draws.batch,), generator=rng)]
+        return chosen, torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
+
+    def captions(self, draws: Draws) -> dict[str, Tensor]:
+        """`text` and `labels` of all rows of the step, on the device, whichever rows are drawn."""
+        whole = replace(draws, rows=range(draws.batch))
+        rng, clips = draws.shared(), self.held_out if self._validating else self.training
+        chosen, dropped = self._chosen(clips, whole, rng)
+        batch = self.clips.prompts(chosen.tolist())
+        return on_device(self._said(batch, whole, rng, dropped), self.device)
 
     def _placed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch on the device, but for what is read on the host."""
@@ -197,10 +211,16 @@ class AdapterTask:
         self, draws: Draws, rng: torch.Generator, mine: Tensor, empty: Tensor
     ) -> dict[str, Tensor]:
         batch = self.clips.batch(mine.tolist(), true=self.needs_truth)
-        batch["text"] = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
-        told = self._told(batch["flags"], draws, rng)
-        batch["labels"] = told & ~empty[:, None]
+        batch = self._said(batch, draws, rng, empty)
         return batch | {"indices": mine, "categories": batch["flags"]}
+
+    def _said(
+        self, batch: dict[str, Tensor], draws: Draws, rng: torch.Generator, empty: Tensor
+    ) -> dict[str, Tensor]:
+        """A batch with its empty captions, and with the labels that go with each."""
+        text = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
+        told = self._told(batch["flags"], draws, rng)
+        return batch | {"text": text, "labels": told & ~empty[:, None]}
 
     def _told(self, flags: Tensor, draws: Draws, rng: torch.Generator) -> Tensor:
         """The labels that the router is given, bool [b, 8]."""

@@ -46,9 +46,10 @@ def _write(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str
     beside = folder / f".{final.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    # Cloned, since tied weights share memory, which safetensors refuses to store twice.
+    # Copied, since tied weights share memory, which safetensors refuses to store twice; off the
+    # accelerator, which has no room for a second of each.
     save_file(
-        {k: v.detach().clone().contiguous() for k, v in tensors.items()},
+        {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()},
         beside / "state.safetensors",
     )
     (beside / "record.json").write_text(json.dumps(record | {"step": step}, indent=1))
@@ -71,9 +72,17 @@ def _keep_best(folder: Path, made: Path, validation: float | None) -> None:
             return
     shutil.rmtree(beside, ignore_errors=True)
     # The same files under another name: a checkpoint is never written into again.
-    shutil.copytree(made, beside, copy_function=os.link)
+    shutil.copytree(made, beside, copy_function=_linked)
     shutil.rmtree(best, ignore_errors=True)
     beside.rename(best)
+
+
+def _linked(source: str, place: str) -> None:
+    """A second name of a file, or a copy where the file system knows no such names."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
 
 
 def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -39,6 +39,10 @@ class Clips(Protocol):
         """`latents`, `text`, `flags` and, where the source has them, the targets."""
         ...
 
+    def prompts(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`text` and `flags` alone."""
+        ...
+
     @property
     def names(self) -> Sequence[str]:
         """Of all clips, for messages."""
@@ -70,6 +74,10 @@ class WorldClips:
         latents, captions, flags = self.cache.batch(list(indices))
         said = [vary(c, np.random.default_rng(i)) for c, i in zip(captions, indices, strict=True)]
         return {"latents": latents, "text": self.encoder(said), "flags": flags}
+
+    def prompts(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """As `Clips`; captions lie with the latents, which stay in memory."""
+        return {name: x for name, x in self.batch(indices).items() if name != "latents"}
 
     @property
     def names(self) -> list[str]:

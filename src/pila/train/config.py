@@ -1,8 +1,11 @@
 """Training configuration: frozen dataclasses that a recipe fills in completely."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from pila.errors import InputError
 from pila.physics.residual import Family
@@ -342,6 +345,67 @@ class TrainConfig:
     def as_saved(self) -> dict[str, Any]:
         """As a run's `config.json` is read back: of JSON's types alone."""
         return json.loads(json.dumps(asdict(self)))
+
+
+OPTIONS = ("held_out", "noise_draws", "backbone_precision", "recompute")
+"""Options of a run that belong to no group, and are not given by themselves."""
+
+
+def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with some options changed, by names such as `optim.batch`.
+
+    Args:
+        config: a recipe's.
+        changes: values by name; texts are read as JSON where they can be (`32`, `0.5`, `null`).
+
+    Raises:
+        InputError: an unknown name, a value of another type, or one out of its bounds.
+    """
+    if not changes:
+        return config
+    options = asdict(config)
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        place: Any = options
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        # A group of options is none, nor is what a run is given by itself.
+        here = place if isinstance(place, dict) else options
+        some = [k for k, v in here.items() if (here is options) == isinstance(v, dict)]
+        if last not in (some if here is not options else OPTIONS) or here is not place:
+            group = f"{'.'.join(path)} has" if here is not options else "groups of them are"
+            raise InputError(
+                f"{name} is no option that can be set; {group} {', '.join(some)}: write one as "
+                "optim.batch=32"
+            )
+        place[last] = _read_as_json(value)
+    try:
+        return TypeAdapter(TrainConfig).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise cause from error
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{name} is {first['input']!r}: {first['msg']}") from error
+
+
+def _read_as_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Names of the options that two saved configurations both have, and not alike."""
+    found: set[str] = set()
+    for name in was.keys() & now.keys():
+        if isinstance(was[name], Mapping) and isinstance(now[name], Mapping):
+            found |= differing(was[name], now[name], f"{prefix}{name}.")
+        elif was[name] != now[name]:
+            found.add(prefix + name)
+    return found
 
 
 INSIDE_TASKS = ("prophy", "lora", "fine-tune")

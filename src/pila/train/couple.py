@@ -67,7 +67,8 @@ class CoupleTask(AdapterTask):
         couple, step = self.config.couple, draws.step
         self._rest_encoder(step)
         batch, p = self.predicted(draws)
-        condition = pool_text(batch["text"]) * ramp(step, couple.condition_warmup)
+        self.module.condition.text_share = ramp(step, couple.condition_warmup)
+        condition = pool_text(batch["text"])
         weights = (couple.residual_weight, couple.anchor_weight, couple.slot_weight)
         physics = couple.kind == "pila" and max(weights) > 0
         given = (p.x_t, p.v, p.sigma, condition, batch["labels"])
@@ -140,7 +141,8 @@ class CoupleTask(AdapterTask):
     def _spread_at_start(self) -> dict[Slot, float]:
         """Each slot's std before the first step, against which collapse shows; also on resuming."""
         draws = Draws(seed=self.config.seed, step=0, batch=4, rows=range(4))
-        batch, p = self.predicted(draws)
+        batch = self._placed(self._drawn(self.training, draws))
+        p = self.frozen.predict(*(batch[n] for n in ("latents", "noise", "sigma", "text")))
         module = self.module.to(self.device)
         condition = pool_text(batch["text"])
         found = spreads(module(p.x_t, p.v, p.sigma, condition, return_details=True))

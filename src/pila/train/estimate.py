@@ -80,7 +80,7 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
         with FlopCounterMode(display=False) as counter:
             inside = config.task in INSIDE_TASKS
             if not inside:
-                for part in frozen:
+                for part in frozen[:1]:  # of two denoisers each sample passes one
                     with torch.no_grad():
                         part(x, sigma, text, return_dict=False)
             with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
@@ -95,7 +95,6 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
     own = sum(p.numel() for p in trained.parameters())
     under = sum(p.numel() for part in frozen for p in part.parameters() if id(p) not in mine)
     half = config.optim.precision == "bf16" and torch.cuda.is_available()
-    # Of a layout with two denoisers, each sample passes one.
     flops = counter.get_total_flops() * batch // micro
     seconds = flops / _matrix_speed(half)
     return Estimate(
@@ -121,13 +120,18 @@ def _modules(
     index = read_json(folder / "model_index.json")
     if (index.get("transformer") or [None])[0] is None:
         raise InputError(f"{folder} has no transformer")
-    frozen: Any = WanTransformer3DModel.from_config(read_json(folder / "transformer/config.json"))
+    parts = [p for p in ("transformer", "transformer_2") if (index.get(p) or [None])[0] is not None]
+    frozen: list[Any] = [
+        WanTransformer3DModel.from_config(read_json(folder / part / "config.json"))
+        for part in parts
+    ]
     if config.task in INSIDE_TASKS:
         from pila.train.inside import put_inside
 
-        return put_inside(frozen.requires_grad_(False), config).requires_grad_(True), [frozen]
+        inside = put_inside(frozen[0].requires_grad_(False), config)
+        return inside.requires_grad_(True), frozen[:1]
     adapter: nn.Module = build_adapter(config, text_dim)
-    return adapter, [frozen]
+    return adapter, frozen
 
 
 def _latents(config: TrainConfig) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers.training_utils import cast_training_params
 from torch import Tensor, nn
 
 from pila.backbones.embedded import find_model
@@ -184,6 +185,9 @@ def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Mo
         raise InputError("LoRA needs peft; install it with `pip install pila[lora]`") from error
     rank = config.lora.rank or matching_rank(transformer, config)
     transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_LAYERS)))
+    # Beside weights in half precision they would be in half precision themselves, and most of
+    # their updates too small to count.
+    cast_training_params(transformer, torch.float32)
     return Weights({n: p for n, p in transformer.named_parameters() if p.requires_grad})
 
 

@@ -98,11 +98,21 @@ def make_accelerator(optim: OptimConfig) -> Accelerator:
         InputError: a batch that the processes and micro-batches cannot share evenly.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = optim.micro_batch or optim.batch // processes
+    micro = optim.micro_batch or max(1, optim.batch // processes)
     if optim.batch % (processes * micro):
         raise InputError(
             f"optim.batch is {optim.batch}; it must be a multiple of {processes} processes x "
-            f"{micro} samples in a forward (optim.micro_batch)"
+            f"{micro} samples in a forward (optim.micro_batch): pass --batch"
+        )
+    if optim.precision == "fp16" and optim.optimizer == "muon":
+        raise InputError(
+            "optim.precision is fp16 and optim.optimizer muon; two optimizers would both take the "
+            "loss's scale off the gradients: use bf16, or adamw"
+        )
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise InputError(
+            "the launcher asks for FSDP, whose pieces of weights no checkpoint here knows; leave "
+            "--use_fsdp out, or use DeepSpeed's ZeRO-2 (docs/training.md)"
         )
     # accelerate keeps one precision a process; runs in a row may have different ones.
     AcceleratorState._reset_state()
@@ -160,14 +170,17 @@ def fit(
     module = task.module
     ordered = [p for group in groups for p in group["params"]]
     start, kept = _resume(output, config, module, optimizers, accelerator)
+    resting = zero.resting(module, ordered) if zero.is_used() else {}
     forward, *optimizers = accelerator.prepare(Step(task), *optimizers)
     if zero.is_used():
         zero.spread(optimizers[0], ordered, kept)
     trained = dict(module.named_parameters())
-    average = {
-        name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
-        for name, p in trained.items()
-    }
+    average: dict[str, Tensor] = {}
+    if optim.ema:
+        average = {
+            name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
+            for name, p in trained.items()
+        }
     first = accelerator.is_main_process
     if first:
         _begin(output, config)
@@ -198,7 +211,8 @@ def fit(
                     figures.append(metrics)
                     if accelerator.sync_gradients:
                         norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
-                        _check_finite(losses, norm, task, config, parts, output)
+                        with accelerator.autocast():
+                            _check_finite(losses, norm, task, config, parts, output)
                     for optimizer in optimizers:
                         optimizer.step()
                         optimizer.zero_grad(set_to_none=True)
@@ -216,13 +230,18 @@ def fit(
                 bar.set_postfix(loss=f"{total:.4f}", refresh=False)
             bar.update()
             if (step + 1) % checkpoint_every == 0 or step == last - 1:
-                state = _state(module, optimizers, ordered, average)
+                state = _state(module, optimizers, ordered, average, resting)
                 if first:
-                    _checkpoint(output, config, task, state, step + 1, processes)
+                    with accelerator.autocast():
+                        validation = task.validate()
+                    record = {"processes": processes, "validation": validation}
+                    _checkpoint(output, config, state, step + 1, record)
                 accelerator.wait_for_everyone()
     if last < optim.steps:
         return None
-    last_ones = average if optim.ema else zero.full_weights(module) if zero.is_used() else {}
+    last_ones = average
+    if zero.is_used() and not optim.ema:
+        last_ones = zero.full_weights(module, resting)
     with torch.no_grad():
         for name, p in trained.items():
             if name in last_ones:
@@ -293,11 +312,12 @@ def _state(
     optimizers: list[Any],
     ordered: list[nn.Parameter],
     average: dict[str, Tensor],
+    resting: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """What a checkpoint holds; under ZeRO all processes bring their pieces together."""
     weights = dict(module.state_dict())
     if zero.is_used():
-        weights |= zero.full_weights(module)
+        weights |= zero.full_weights(module, resting)
         packed = zero.gather(optimizers[0], ordered)
     else:
         packed = checkpoint.pack_optimizers(optimizers)
@@ -308,16 +328,11 @@ def _state(
 def _checkpoint(
     output: Path,
     config: TrainConfig,
-    task: Task,
     tensors: dict[str, Tensor],
     step: int,
-    processes: int,
+    record: dict[str, Any],
 ) -> None:
-    record = {
-        "config": config.as_saved(),
-        "processes": processes,
-        "validation": task.validate(),
-    }
+    record = {"config": config.as_saved(), **record}
     checkpoint.save(output / "checkpoints", step, tensors, record)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from pila.data.shards import Shards
@@ -51,8 +52,14 @@ class ProPhyTask(InsideTask):
         figures: dict[str, Tensor] = {}
         if routing.semantic is not None and prophy.coarse_weight:
             held = relative_alignment if prophy.coarse == "relative" else absolute_alignment
+            expressed, labels = routing.expressed, batch["labels"]
+            if len(draws.rows) < draws.batch:
+                # Similarities are those of the step's captions, however few a forward holds: the
+                # router reads captions alone, and those of the other rows cost next to nothing.
+                said = self.captions(draws)
+                expressed, labels = self.module.expressed(said["text"]), said["labels"]
             # Labels of a sample without a caption are none: a router that reads nothing.
-            losses["coarse"] = held(routing.expressed.float(), batch["labels"])
+            losses["coarse"] = held(expressed.float(), labels)
         if routing.refinement is not None:
             if prophy.fine_weight:
                 maps, mask = self._token_maps(batch)
@@ -86,4 +93,5 @@ class ProPhyTask(InsideTask):
         assert isinstance(self.clips, Shards)
         if self.config.data is None:
             write_maps(self.clips.folder, ActiveMaps())
+            PartialState().wait_for_everyone()  # each process makes its share
         return Maps(self.clips)

@@ -139,14 +139,16 @@ def observables(x0_hat: Latent) -> dict[str, Scalar]:
     Matter is the distance from the clip's own background (its median over time and space);
     appearance the projection on the direction in which the clip varies most; change that
     projection without its mean over time. No sign or scale is meant: anchors are correlations.
+    In float32 whatever the forward pass computes in: no eigenvalues are found in half precision.
     """
-    x = x0_hat.float()
-    background = x.flatten(2).median(2).values[:, :, None, None, None]
-    away = x - background
-    matter = away.square().sum(1, keepdim=True).sqrt()
-    flat = (x - x.mean((2, 3, 4), keepdim=True)).flatten(2)
-    _, directions = torch.linalg.eigh(flat @ flat.transpose(1, 2))
-    appearance = torch.einsum("bc,bcthw->bthw", directions[..., -1], away)[:, None]
+    with torch.autocast(x0_hat.device.type, enabled=False):
+        x = x0_hat.float()
+        background = x.flatten(2).median(2).values[:, :, None, None, None]
+        away = x - background
+        matter = away.square().sum(1, keepdim=True).sqrt()
+        flat = (x - x.mean((2, 3, 4), keepdim=True)).flatten(2)
+        _, directions = torch.linalg.eigh(flat @ flat.transpose(1, 2))
+        appearance = torch.einsum("bc,bcthw->bthw", directions[..., -1], away)[:, None]
     return {
         "matter": matter,
         "appearance": appearance,

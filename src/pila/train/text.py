@@ -124,7 +124,12 @@ class TextTask:
         captions, answers = self.sample(draws.own(), len(draws.rows), held_out=False)
         predicted = self._read(captions)
         losses = [
-            nn.functional.cross_entropy(predicted[name], answer, ignore_index=-1, reduction="sum")
+            nn.functional.cross_entropy(
+                said := predicted[name],
+                answer.to(said.device),
+                ignore_index=-1,
+                reduction="sum",
+            )
             for name, answer in answers.items()
         ]
         asked = sum(int((answer >= 0).sum()) for answer in answers.values())
@@ -141,7 +146,7 @@ class TextTask:
             )
             predicted = self._read(captions)
         return {
-            name: (predicted[name].argmax(1) == answer)[answer >= 0].float().mean().item()
+            name: (predicted[name].argmax(1).cpu() == answer)[answer >= 0].float().mean().item()
             for name, answer in answers.items()
         }
 
@@ -166,7 +171,8 @@ class TextTask:
         return captions, answers
 
     def _read(self, captions: list[str]) -> dict[str, Tensor]:
-        return self.module(*tokenise(self.tokenizer, captions))
+        place = self.module.encoder.device
+        return self.module(*(x.to(place) for x in tokenise(self.tokenizer, captions)))
 
     def export(self, folder: Path) -> Path:
         """Write encoder and tokenizer, and accuracies in `result.json`; returns their folder."""

@@ -114,7 +114,12 @@ class VaeTask:
             (f,) = draw(t - frames + 1)
             y, x = self._corner(self.pool[index, f + frames // 2], rng)
             batch.append(self.pool[index, f : f + frames, y : y + vae.crop, x : x + vae.crop])
-        return torch.from_numpy(np.stack(batch)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        return self._pixels(np.stack(batch))
+
+    def _pixels(self, frames: np.ndarray) -> Tensor:
+        """Frames [b, t, h, w, 3] uint8 as the VAE takes them, [b, 3, t, h, w], where it is."""
+        x = torch.from_numpy(frames).permute(0, 4, 1, 2, 3).to(self.module.device)
+        return x.float() / 127.5 - 1
 
     def _corner(self, frame: np.ndarray, rng: torch.Generator) -> tuple[int, int]:
         """Upper left corner of a crop; mostly one that holds a coloured pixel of the frame."""
@@ -137,7 +142,7 @@ class VaeTask:
     def export(self, folder: Path) -> Path:
         """Save the VAE with the mean and spread of its own latents in its config."""
         self.module.eval()
-        x = torch.from_numpy(self.pool[:96]).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        x = self._pixels(self.pool[:96])
         z = torch.cat([self.module.encode(part).latent_dist.mode() for part in x.split(8)])
         mean, std = z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4))
         self.module.register_to_config(

@@ -6,7 +6,7 @@ Written against DeepSpeed 0.15 to 0.19.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,15 +85,35 @@ def gather(optimizer: Any, parameters: Sequence[nn.Parameter]) -> dict[str, Tens
     return tensors
 
 
-def full_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The trained parameters in full precision, by name; all processes must call it."""
+def resting(module: nn.Module, trained: Sequence[nn.Parameter]) -> dict[str, Tensor]:
+    """Copies, in full precision, of parameters that no optimizer holds.
+
+    DeepSpeed rounds the module's own; called before it does.
+    """
+    held = {id(p) for p in trained}
+    return {
+        name: p.detach().to("cpu", copy=True)
+        for name, p in module.named_parameters()
+        if id(p) not in held
+    }
+
+
+def full_weights(module: nn.Module, resting: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters in full precision, by name; all processes must call it.
+
+    Args:
+        module: as DeepSpeed has rounded it.
+        resting: what `resting` has copied.
+    """
     from deepspeed.utils import safe_get_full_fp32_param  # pyright: ignore[reportMissingImports]
 
-    return {
+    # Whether one learns at this step does not matter: an encoder that rests is held all the same.
+    held = {
         name: safe_get_full_fp32_param(p)
         for name, p in module.named_parameters()
-        if p.requires_grad and hasattr(p, "_hp_mapping")
+        if hasattr(p, "_hp_mapping")
     }
+    return {**resting, **held}
 
 
 def spread(optimizer: Any, parameters: Sequence[nn.Parameter], tensors: dict[str, Tensor]) -> None:

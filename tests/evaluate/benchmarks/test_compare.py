@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pila.cli import run
 from pila.errors import InputError
+from pila.evaluate.benchmarks import videophy
 from pila.evaluate.benchmarks.compare import as_csv, compare, difference, markdown
 from pila.evaluate.benchmarks.results import Result, read_result, write_result
 
@@ -180,3 +181,20 @@ def test_command(tmp_path, capsys):
     ]
     assert run(["evaluate", "phygenbench", "compare", *files]) == 2
     assert "is of videophy2" in capsys.readouterr().err
+
+
+def test_videophy_pairs_clips_that_lie_in_folders_of_their_methods(tmp_path):
+    files = {}
+    for method, good in (("frozen", 0.2), ("pila", 0.9)):
+        (tmp_path / method).mkdir()
+        for task in ("sa", "pc"):
+            lines = [f"out/{method}/clip_{i}.mp4,ask,{good if i else 0.8}" for i in range(4)]
+            files[method, task] = tmp_path / method / f"{task}.csv"
+            files[method, task].write_text("\n".join(lines) + "\n")
+    frozen, pila = (
+        videophy.aggregate(sa=files[m, "sa"], pc=files[m, "pc"], judge="eye")
+        for m in ("frozen", "pila")
+    )
+    gap = difference(frozen, pila, "joint")
+    assert gap is not None
+    assert gap["value"] == pytest.approx(0.75)

@@ -129,10 +129,15 @@ def aggregate(
         missing = [name for name in prompts.files if name not in there]
         refuse(missing, f"{sa} lacks {len(missing)} clips of {prompts.source}", _AGAIN)
 
+    # By the clip's own name, so that methods whose clips lie in folders of their own are compared.
+    names = {path: Path(path).name for path in tables["sa"]}
+    if repeated(names.values()):
+        names = {path: path for path in names}
+
     def shares(*tasks: str) -> Rows:
         return {
-            path: (float(all(tables[task][path] >= threshold for task in tasks)), 1.0)
-            for path in tables["sa"]
+            name: (float(all(tables[task][path] >= threshold for task in tasks)), 1.0)
+            for path, name in names.items()
         }
 
     measures = {"joint": shares("sa", "pc"), "sa": shares("sa"), "pc": shares("pc")}

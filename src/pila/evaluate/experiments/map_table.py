@@ -16,6 +16,7 @@ _FIGURES = ("area", "iou")
 
 def run(setting: Setting) -> dict[str, Any]:
     """Hold every adapter's experts against the truth, tabulate, draw and write."""
+    setting = setting.probed
     made = overlaps(setting.methods, setting.protocol, setting.clips, processes=setting.processes)
     rows = []
     for name, methods in setting.arms.items():

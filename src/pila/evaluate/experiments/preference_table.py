@@ -13,6 +13,7 @@ from pila.world import SCENES
 
 def run(setting: Setting) -> dict[str, Any]:
     """See every pair with every method, tabulate, compare, draw and write."""
+    setting = setting.probed
     made = losses(setting.methods, setting.protocol, setting.clips, processes=setting.processes)
     found = {
         name: preference([row for row in made if row["method"] == name]) for name in setting.arms
@@ -66,7 +67,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines += [
         f"{rows[0]['prompts']} true clips, each with all its broken twins; 0.5 is chance, less is "
         "better. Biased where a violation is simply harder to denoise: read it by violation, and "
-        "beside the mix-trained adapter. The last columns pair true clips with controls.",
+        "beside the mix-trained adapter. Corrections count once, as they were learnt, however "
+        "strongly sampling adds them. The last columns pair true clips with controls.",
         "",
     ]
     controls = list(rows[0]["by_control"])

@@ -17,6 +17,7 @@ def run(setting: Setting) -> dict[str, Any]:
 
     As an experiment's second measure it writes `probe.*` beside `results.*`.
     """
+    setting = setting.probed
     made = probed(setting.methods, setting.protocol, setting.clips, processes=setting.processes)
     rows = []
     for name, methods in setting.arms.items():

@@ -3,12 +3,11 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from pila.errors import InputError
 from pila.evaluate.experiments.definition import Arm, Experiment
@@ -16,12 +15,13 @@ from pila.evaluate.sampling import Method
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.train import configs
+from pila.train.config import TrainConfig, differing
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
 KINDS = ("adapter", "model")
 """What a finished run leaves: something to put on a generator, or a generator."""
-GIVEN = ("start", "data", "model", "world.size", "world.scenes")
+GIVEN = {"start", "data", "world.size", "world.scenes"}
 """Options that a run is given, by itself or with its generator, and a recipe does not have."""
 
 
@@ -75,7 +75,8 @@ class Runs:
             commands = "; ".join(self.command(recipe, seed) for recipe, seed in lacking)
             raise InputError(
                 f"{len(lacking)} trainings are missing in {self.folder}: {commands}; or pass "
-                "--train to have them trained first, or --only with the rows that are there"
+                "--train to have them trained first, or --available for the rows and training "
+                "seeds that are there"
             )
 
     def departures(
@@ -88,13 +89,11 @@ class Runs:
         """
         found: dict[str, tuple[str, ...]] = {}
         for recipe, seed in product(recipes, seeds):
-            differing: set[str] = set()
+            others: set[str] = set()
             for stage, config in configs(recipe, seed=seed, model=self.model).items():
-                path = self.output(recipe, seed) / stage / "config.json"
-                if path.is_file():
-                    differing |= _differing(json.loads(path.read_text()), config.as_saved())
-            if differing:
-                found[self.output(recipe, seed).name] = tuple(sorted(differing))
+                others |= _departures(self.output(recipe, seed) / stage, config)
+            if others:
+                found[self.output(recipe, seed).name] = tuple(sorted(others))
         return found
 
     def train(
@@ -180,6 +179,9 @@ class Runs:
                 # A stage goes on from the one before it: all before it must be alike, too.
                 if there != (stage, config) or not (folder / stage / "adapter").is_dir():
                     break
+                # The recipes are alike today; the training may be of another day or generator.
+                if _departures(folder / stage, config):
+                    break
                 if stage and not (output / stage).exists():
                     beside = output / f".{stage}.partial"
                     shutil.rmtree(beside, ignore_errors=True)
@@ -220,15 +222,12 @@ class Runs:
         return [method(seed) for seed in seeds] if arm.trained else [method(None)]
 
 
-def _differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Names of the options that two configurations both have, and not alike."""
-    found: set[str] = set()
-    for name in was.keys() & now.keys():
-        if isinstance(was[name], Mapping) and isinstance(now[name], Mapping):
-            found |= _differing(was[name], now[name], f"{prefix}{name}.")
-        elif was[name] != now[name] and prefix + name not in GIVEN:
-            found.add(prefix + name)
-    return found
+def _departures(stage: Path, config: TrainConfig) -> set[str]:
+    """Options of a stage's training that are not the recipe's, but those that it was given."""
+    path = stage / "config.json"
+    if not path.is_file():
+        return set()
+    return differing(json.loads(path.read_text()), config.as_saved()) - GIVEN
 
 
 def steps_of(window: tuple[float, float], steps: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What one run of an experiment was asked for, with its rows resolved to methods."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pila.evaluate.experiments.definition import Experiment
@@ -22,6 +22,11 @@ class Setting:
     processes: int
     departures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of each training that is not its recipe's, options that differ (`Runs.departures`)."""
+
+    @property
+    def probed(self) -> "Setting":
+        """The same with the generator in float32, which probes of single predictions take."""
+        return replace(self, protocol=replace(self.protocol, precision="no"))
 
     @property
     def methods(self) -> list[Method]:

@@ -151,7 +151,7 @@ def test_another_number_of_processes_goes_on_and_says_what_changes(tmp_path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs pip install pila[deepspeed]")
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs the extra deepspeed")
 def test_zero_spreads_the_optimizer_and_trains_the_same(tmp_path):
     plain, straight, killed = (tmp_path / name for name in ("plain", "straight", "killed"))
     assert launch(plain, 2).wait() == 0, plain.with_suffix(".log").read_text()

@@ -89,7 +89,7 @@ def test_serve_refuses(options, message, capsys, tmp_path, monkeypatch):
 def test_without_gradio(capsys, monkeypatch):
     monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
     assert run(["serve"]) == 2
-    assert "pip install 'pila[web]'" in capsys.readouterr().err
+    assert "'.[web]'" in capsys.readouterr().err
 
 
 # In a process of its own: Gradio leaves event loops and sockets to the garbage collector.

@@ -111,7 +111,8 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"no LoRA updates can be loaded from {attachment.folder} ({reason}); they take "
-                "peft (`pip install pila[lora]`) and the model that they were trained in"
+                "peft (`pip install -c constraints.txt '.[lora]'`) and the model that they were "
+                "trained in"
             ) from error
 
 

@@ -213,7 +213,7 @@ class AggregateVBench2(Aggregate):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeImaging:
-    """Score all frames of a folder's videos with MUSIQ-SPAQ; needs pip install 'pila[imaging]'."""
+    """Score all frames of a folder's videos with MUSIQ-SPAQ; needs the extra imaging."""
 
     videos: Positional[Path]
     """The folder."""

@@ -15,7 +15,7 @@ from pila.request import ParserName
 class Serve:
     """Serve a page, and an API, that generate and compare clips; works offline.
 
-    Takes `pip install 'pila[web]'`. Ends with Ctrl-C, and removes its results.
+    Takes `pip install -c constraints.txt '.[web]'`. Ends with Ctrl-C, and removes its results.
     """
 
     port: int = 7860
@@ -54,7 +54,9 @@ class Serve:
 
 def _serve(command: Serve) -> None:
     if find_spec("gradio") is None:
-        raise InputError("the page takes gradio, which is not installed; pip install 'pila[web]'")
+        raise InputError(
+            "the page takes gradio, which is not installed; pip install -c constraints.txt '.[web]'"
+        )
 
     from pila.backbones.embedded import find_device
     from pila.web.asked import Asked

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pila.recipes.embedded import COUPLED, WORLD, compared, embedded_couple
-from pila.recipes.wan import BATCH, MODEL
+from pila.recipes.wan import BATCH, MODEL, SHIFT
 from pila.train.config import GeneratorConfig, OptimConfig, TrainConfig
 
 CLIPS = 20_000
@@ -98,7 +98,7 @@ def wan_prophy() -> TrainConfig:
             steps=2 * CLIPS // BATCH,
             precision="bf16",
         ),
-        generator=GeneratorConfig(shift=5.0),
+        generator=GeneratorConfig(shift=SHIFT),
     )
 
 

@@ -21,6 +21,9 @@ MODEL = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
 CLIPS = 80_000
 """Of WISA-80K; three epochs of them are the coupling stage."""
 BATCH = 8
+SHIFT = 3.0
+"""Of noise levels: that of the repositories at 480 lines, with which users sample."""
+PAPER_SHIFT = 5.0
 
 
 def wan_21_13b() -> Stages:
@@ -56,7 +59,7 @@ def wan_21_13b() -> Stages:
         task="couple",
         model=MODEL,
         optim=replace(optim, steps=3 * CLIPS // BATCH),
-        generator=GeneratorConfig(shift=5.0),
+        generator=GeneratorConfig(shift=SHIFT),
         couple=couple,
     )
     return {
@@ -71,8 +74,14 @@ def wan_21_13b() -> Stages:
 
 
 def wan_21_13b_paper() -> Stages:
-    """The same with the paper's own form of L_phys: plain mean squares that reach the bank."""
-    stages = wan_21_13b()
+    """The same with the paper's form of L_phys, plain mean squares that reach the bank, and shift.
+
+    Sample with `flow_shift=5.0` in the scheduler's config, too.
+    """
+    stages = {
+        name: replace(c, generator=replace(c.generator, shift=PAPER_SHIFT))
+        for name, c in wan_21_13b().items()
+    }
     last = stages["couple"]
     plain = replace(last.couple, residual_form="plain", detach_bank=False)
     return stages | {"couple": replace(last, couple=plain)}

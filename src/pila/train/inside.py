@@ -182,7 +182,9 @@ def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Mo
     try:
         from peft import LoraConfig
     except ImportError as error:
-        raise InputError("LoRA needs peft; install it with `pip install pila[lora]`") from error
+        raise InputError(
+            "LoRA needs peft; install it with `pip install -c constraints.txt '.[lora]'`"
+        ) from error
     rank = config.lora.rank or matching_rank(transformer, config)
     transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_LAYERS)))
     # Beside weights in half precision they would be in half precision themselves, and most of

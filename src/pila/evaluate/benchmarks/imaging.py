@@ -1,7 +1,7 @@
 """Imaging quality as VBench measures it: MUSIQ trained on SPAQ, over all frames, over 100.
 
 Frames whose longer side is above 512 are made smaller first. The network comes from the optional
-package pyiqa (`pip install -c constraints.txt '.[imaging]'` in a clone), which fetches its weights by itself.
+package pyiqa (`pip install -c constraints.txt '.[imaging]'`), which fetches its weights by itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,8 @@ class Musiq:
         if find_spec("pyiqa") is None:
             raise InputError(
                 f"imaging needs the package pyiqa for {METRIC}, which is not installed; run "
-                "pip install -c constraints.txt '.[imaging]' in pila's folder, or aggregate a file that VBench wrote"
+                "pip install -c constraints.txt '.[imaging]' in pila's folder, or aggregate a file "
+                "that VBench wrote"
             )
         import pyiqa  # pyright: ignore[reportMissingImports]
 

@@ -124,7 +124,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     p, rows = results["protocol"], results["rows"]
     lines = report.heading(results, "Physics-IQ's and PISA's measures")
     given = (
-        f"Every clip goes on from the true clip's first {p['given_frames']} latent frames. "
+        f"Every clip goes on from the true clip's first {p['given_frames']} latent frames, "
+        "which are not measured. "
         if p["given_frames"]
         else "Clips share the prompt alone with the true ones. "
     )

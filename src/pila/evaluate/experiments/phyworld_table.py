@@ -136,10 +136,11 @@ def markdown(results: Mapping[str, Any]) -> str:
     p, rows = results["protocol"], results["rows"]
     lines = report.heading(results, "phyworld's errors")
     lines += [
-        f"Every clip goes on from the true clip's first {p['given_frames']} latent frames. Lengths "
-        "are tenths of the view, times seconds; errors are against the true clip in pixels. Lost: "
-        "share of clips in which a disc is in full view too rarely; they have no error. Out: "
-        "speeds and radii outside of what the model was trained on.",
+        f"Every clip goes on from the true clip's first {p['given_frames']} latent frames, which "
+        "are not measured. Lengths are tenths of the view, times seconds; errors are against the "
+        "true clip in pixels, its velocities fitted. Lost: share of clips in which a disc is in "
+        "full view too rarely; they have no error. Out: speeds and radii outside of what the model "
+        "was trained on.",
     ]
     for within in RANGES:
         for world in rows[0][within]:

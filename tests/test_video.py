@@ -1,10 +1,20 @@
 """Video files appear whole or not at all, and read back as what was written."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 
 from pila.errors import InputError
-from pila.video import read_video, side_by_side, write_video, written_whole
+from pila.video import (
+    LEFT_OVER,
+    clear_left_over,
+    read_video,
+    side_by_side,
+    write_video,
+    written_whole,
+)
 
 
 def clip(frames=9, height=32, width=48):
@@ -70,3 +80,12 @@ def test_side_by_side_enlarges_small_clips(height, factor):
     assert w == 2 * factor * 64 + 8
     assert both[0, :32].max() > 200, "the bar carries names"
     assert np.abs(both[:, 32:, : factor * 64].mean() - left.mean()) < 3
+
+
+def test_only_old_parts_are_left_over(tmp_path):
+    for name, age in ((".a.mp4.1.part", 2 * LEFT_OVER), (".b.mp4.2.part", 0.0)):
+        (tmp_path / name).write_bytes(b"half")
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    clear_left_over(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".b.mp4.2.part"]

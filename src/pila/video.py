@@ -1,8 +1,9 @@
 """Video files: whole or not at all, read back as uint8 frames, two clips beside each other."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,8 @@ from pila.errors import InputError
 CRF = 12
 """x264's quality for clips to look at: no visible loss. Measure on frames or on lossless RGB:
 4:2:0 chroma alone costs saturated colours down to 28 dB."""
+LEFT_OVER = 3600.0
+"""Seconds after which a part of a file is no longer written by anyone."""
 MIN_VIEW_HEIGHT = 288
 BAR_HEIGHT = 32
 GAP = 8
@@ -45,10 +48,13 @@ def clear_left_over(folder: Path) -> None:
     """Remove what a call that was killed in the middle of a file has left in a folder.
 
     Safetensors' own temporary files lie there, too: it writes beside the part that it is given.
+    What is younger than an hour may be another process's, which still writes it.
     """
     for pattern in (".*.part", ".tmp*"):
         for left in folder.glob(pattern):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > LEFT_OVER:
+                    left.unlink()
 
 
 def write_video(path: Path, frames: np.ndarray, *, fps: float) -> None:

@@ -1,7 +1,11 @@
 """Videos in one rate, size and number of frames; what cannot be used, and why."""
 
+import errno
 import zipfile
+from fractions import Fraction
+from typing import Any, cast
 
+import av
 import numpy as np
 import pytest
 
@@ -93,7 +97,6 @@ def test_what_cannot_be_used_says_why(tmp_path):
             read_clip(record(path), VIEW)
         return str(error.value)
 
-    assert reason().startswith("missing: ")
     assert reason(b"").startswith("empty: ")
     assert reason(b"no video" * 100).startswith("corrupt: ")
     assert reason(frames=numbered(8)) == "too short: 8 of 9 frames at 16 per second"
@@ -115,3 +118,34 @@ def test_what_cannot_be_used_says_why(tmp_path):
 def test_a_view_that_no_model_takes(wrong, message):
     with pytest.raises(InputError, match=message):
         View(**{"height": 32, "width": 32, "num_frames": 9, "fps": 16.0} | wrong)
+
+
+def test_a_file_that_is_gone_or_a_disk_that_fails_is_no_fault_of_the_clip(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"gone\.mp4 cannot be reached .*no such file any more"):
+        read_clip(record(tmp_path / "gone.mp4"), VIEW)
+    write_lossless(tmp_path / "a.mp4", numbered(9), fps=16)
+
+    def stale(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("pila.data.reading.av.open", stale)
+    with pytest.raises(InputError, match=r"cannot be reached .*Stale"):
+        read_clip(record(tmp_path / "a.mp4"), VIEW)
+
+
+@pytest.mark.parametrize(("hole", "fits"), [(4, True), (12, False)])
+def test_a_hole_in_time_is_not_filled_in(tmp_path, hole, fits):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = cast(Any, container.add_stream("mpeg4", rate=16))
+        stream.width = stream.height = 32
+        for k, picture in enumerate(np.zeros((120, 32, 32, 3), np.uint8)):
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = k + hole * (k >= 6), Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    if fits:
+        assert len(read_clip(record(path), VIEW)) == 9
+    else:
+        with pytest.raises(ClipError, match=r"^gap: 0.8 s without a frame after 0.31 s"):
+            read_clip(record(path), VIEW)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 
 from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.cli import run
-from pila.data import encoders
+from pila.data import encoders, writing
 from pila.data.encoders import Encoders, ModelFacts
 from pila.data.flow_targets import flow_targets, true_targets
 from pila.data.reading import read_clip
@@ -455,3 +456,20 @@ print(*prepared([job], 1))
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert "missing: there is no file" in done.stdout
+
+
+def test_a_machine_that_sees_other_data_is_refused(world, copy, monkeypatch):
+    @contextmanager
+    def second():
+        yield writing._Launch(1, 2, None)
+
+    monkeypatch.setattr(writing, "_launched", second)
+    other = WorldSource(replace(WORLD, clips=6))
+    with pytest.raises(InputError, match=r"process 1 sees 6 clips .* the same data"):
+        fill(other, copy)
+
+
+def test_the_simulated_world_is_not_slowed_down(tmp_path):
+    slow = replace(VIEW, num_frames=33, fps=8)
+    with pytest.raises(InputError, match=r"33 frames at 8 per second take 4 s; .* have 2"):
+        fill(WorldSource(WORLD), tmp_path / "cache", view=slow)

@@ -10,7 +10,7 @@ from pila.data import videos
 from pila.data.laws import DYNAMICS, OPTICS, THERMODYNAMICS, Law, read_laws
 from pila.data.wisa import Filters, WisaSource
 from pila.errors import InputError
-from pila.labels.parser import Parse
+from pila.labels.parser import Parse, ParserUnavailable
 from pila.physics.layout import Category
 
 ANNOTATION = {
@@ -413,3 +413,37 @@ def test_captions_are_parsed_alike_in_several_processes(tmp_path):
     assert WisaSource(root, processes=2).records() == WisaSource(root).records()
     with pytest.raises(InputError, match="processes is 0"):
         WisaSource(root, processes=0)
+
+
+class Refuses:
+    """A parser without an answer to some captions."""
+
+    def __init__(self, refused):
+        self.refused = refused
+
+    def __call__(self, prompt):
+        if self.refused in prompt:
+            raise ParserUnavailable("language model x: refused")
+        return Parse(refined_prompt=prompt, categories=(Category.OPTICAL,), parser="test")
+
+
+def test_a_caption_that_the_model_refuses_costs_its_own_labels_alone(tmp_path):
+    entries = [entry(captions="an explosion"), entry("b.mp4", captions="a mirror")]
+    source = WisaSource(dataset(tmp_path, entries), parser=Refuses("explosion"))
+    assert names(source) == ["a.mp4", "b.mp4"]
+    assert source.report.unread["caption: 'the parser gave no answer'"] == 1
+
+
+def test_a_parser_that_never_answers_ends_the_reading(tmp_path):
+    entries = [entry(f"{n}.mp4", captions="an explosion") for n in range(12)]
+    with pytest.raises(ParserUnavailable):
+        WisaSource(dataset(tmp_path, entries), parser=Refuses("")).records()
+
+
+def test_text_that_no_file_can_hold_is_replaced(tmp_path):
+    root = dataset(tmp_path, [entry(captions="a ball rolls", motion_score=10**400)])
+    listing = root / "data" / "wisa-80k.json"
+    # Half of a character in two, as JSON can hold it.
+    listing.write_text(listing.read_text().replace("a ball rolls", r"a ball rolls \ud83d"))
+    (record,) = WisaSource(root).records()
+    record.caption.encode()

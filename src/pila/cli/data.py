@@ -306,6 +306,7 @@ def _data_maps(command: DataMaps) -> None:
         maker: Any = ActiveMaps(processes=command.processes)
     else:
         from pila.backbones.embedded import find_device, find_model
+        from pila.data.shard_files import read_header
         from pila.data.sources import find_videos
         from pila.prophy.attention import AttentionMaps, VideoAttention
 
@@ -314,6 +315,12 @@ def _data_maps(command: DataMaps) -> None:
                 "--vlm looks at the videos that the cache was made of; name them with --source"
             )
         source = find_videos(command.source, root=command.root)
+        made_of = read_header(command.folder).source
+        if source.identity != made_of:
+            raise InputError(
+                f"{command.source} is {source.identity}, and {command.folder} was made of "
+                f"{made_of}; give the source, --root and labels that the cache was made with"
+            )
         reader = VideoAttention.load(find_model(command.vlm), device=find_device(command.device))
         maker = AttentionMaps(reader, source)
     done = write_maps(command.folder, maker)

@@ -1,7 +1,8 @@
 """Cached VAE latents of the simulated corpus: shards that are made once, on demand.
 
 A shard holds `SHARD` clips: latents, normalised as the transformer sees them, and captions.
-The folder's name carries the hash of the VAE's weights, so a retrained VAE starts a new cache.
+The folder's name carries the hashes of the VAE's weights and of the scenes' code, so a retrained
+VAE or a mended scene starts a new cache.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from pila.progress import progress_bar
 from pila.provenance import weights_hash
 from pila.video import written_whole
 from pila.workers import workers
-from pila.world.corpus import CorpusConfig, category_flags, make
+from pila.world.corpus import CorpusConfig, category_flags, make, sources_of
 
 SHARD = 16
 
@@ -65,6 +66,7 @@ class LatentCache:
         self.vae_folder, self.world = vae_folder, world
         drawn = hashlib.sha256(f"{world.named} {world.size}".encode()).hexdigest()[:8]
         key = f"{weights_hash(vae_folder)}-{world.violated:g}-{world.first_seed}-{drawn}"
+        key = f"{key}-{sources_of(world.named)}"
         self.folder = cache_root() / "latents" / key
         self.folder.mkdir(parents=True, exist_ok=True)
         self._shards: dict[int, tuple[Tensor, list[str], Tensor]] = {}

@@ -56,7 +56,8 @@ def prepare(job: Job) -> Prepared | ClipError:
     """Read or make a clip and estimate its flow.
 
     Raises:
-        InputError: the view does not suit a made clip, or a made clip the view.
+        InputError: the view does not suit a made clip, or a made clip the view; a file that was
+            listed is gone, or its disk does not answer.
     """
     cv2.setNumThreads(1)  # as many processes as are wanted, each of one thread
     record, view = job.record, job.view

@@ -15,7 +15,10 @@ import numpy as np
 from av.error import FFmpegError
 
 from pila.data.records import ClipError, VideoRecord, View
+from pila.errors import InputError
 
+GAP = 0.5
+"""Most seconds between two frames; what a longer hole hides cannot be filled in."""
 SLOW = 0.9
 """Least frame rate of a file over the one that is asked for: frames cannot be made up."""
 _BROKEN_ARCHIVE = (
@@ -25,7 +28,6 @@ _BROKEN_ARCHIVE = (
     KeyError,
     NotImplementedError,
     RuntimeError,
-    OSError,
     ValueError,
 )
 """What zipfile raises for damaged, missing, oddly packed and locked members."""
@@ -38,7 +40,9 @@ def read_clip(record: VideoRecord, view: View) -> np.ndarray:
     resized. Decoding ends with the last frame that is needed.
 
     Raises:
-        ClipError: the file is missing, empty, damaged, too slow or too short.
+        ClipError: the file is empty, damaged, too slow or too short, or has a hole in its time.
+        InputError: the file, which was listed, is gone, or its disk does not answer: it is not
+            the clip's fault, and may be over at the next try.
     """
     picked = list(islice(read_frames(record, view), view.num_frames))
     if len(picked) < view.num_frames:
@@ -52,12 +56,19 @@ def read_frames(record: VideoRecord, view: View) -> Iterator[np.ndarray]:
     """All of a record's frames [h, w, 3] uint8 one by one, as `read_clip` picks them.
 
     Raises:
-        ClipError: the file is missing, empty, damaged or too slow.
+        ClipError: the file is empty, damaged or too slow, or has a hole in its time.
+        InputError: as `read_clip`.
     """
     try:
         with _opened(record) as container:
             yield from _stream(container, view)
-    except (FFmpegError, cv2.error, EOFError, OSError, ValueError) as error:
+    except (FFmpegError, cv2.error, EOFError) as error:
+        raise ClipError(f"corrupt: {_one_line(error)}") from error
+    except InputError:
+        raise
+    except OSError as error:
+        raise _unreachable(record.path, error) from error
+    except ValueError as error:
         raise ClipError(f"corrupt: {_one_line(error)}") from error
 
 
@@ -71,7 +82,7 @@ def _opened(record: VideoRecord) -> Iterator[Any]:
 def _content(path: Path, member: str | None) -> str | io.BytesIO:
     """What PyAV opens: the path of a file, or the bytes of an archive's member."""
     if not path.is_file():
-        raise ClipError(f"missing: there is no file {path}")
+        raise _unreachable(path, "there is no such file any more")
     if member is None:
         if path.stat().st_size == 0:
             raise ClipError(f"empty: {path} has 0 bytes")
@@ -81,6 +92,8 @@ def _content(path: Path, member: str | None) -> str | io.BytesIO:
             content = archive.read(member)  # checks the member's CRC
     except KeyError as error:
         raise ClipError(f"missing: {path.name} holds no {member}") from error
+    except OSError as error:
+        raise _unreachable(path, error) from error
     except _BROKEN_ARCHIVE as error:
         raise ClipError(f"corrupt: {member} in {path.name} ({_one_line(error)})") from error
     if not content:
@@ -110,6 +123,9 @@ def _stream(container: Any, view: View) -> Iterator[np.ndarray]:
         if held is not None:
             if time <= held.time:  # a repeated or disordered time stamp
                 continue
+            if time - held.time > max(GAP, 3 / rate):
+                hole = f"{time - held.time:.1f} s without a frame after {held.time:.2f} s"
+                raise ClipError(f"gap: {hole}")
             # The held frame is the nearest one for all times up to half way to the next.
             while picked / view.fps <= (held.time + time) / 2:
                 yield held.image(view)
@@ -157,6 +173,13 @@ def fit(picture: np.ndarray, view: View, pixel: float = 1.0, turned: int = 0) ->
     cropped = np.ascontiguousarray(picture[top : top + crop_h, left : left + crop_w])
     how = cv2.INTER_AREA if crop_h >= view.height else cv2.INTER_CUBIC
     return cv2.resize(cropped, (view.width, view.height), interpolation=how)
+
+
+def _unreachable(path: Path, why: object) -> InputError:
+    return InputError(
+        f"{path} cannot be reached ({why}); see to its disk and run the same command again: what "
+        "is finished is kept"
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -7,9 +7,9 @@ from functools import partial
 from pila.data.flow_targets import true_targets
 from pila.data.records import MadeRecord, Sample, View
 from pila.errors import InputError
-from pila.world.corpus import CorpusConfig, Item, make
+from pila.world.corpus import CorpusConfig, Item, make, sources_of
 from pila.world.registry import SCENES
-from pila.world.scene import Canvas
+from pila.world.scene import FRAME_RATE, NUM_FRAMES, Canvas
 
 
 class WorldSource:
@@ -26,9 +26,10 @@ class WorldSource:
 
     @property
     def identity(self) -> str:
-        """Changes with the scenes, their number, the share of broken laws and the seeds."""
+        """Changes with the scenes, their code, number, share of broken laws and seeds."""
         world = self.world
         said = f"{world.named} {world.clips} {world.violated} {world.first_seed}"
+        said = f"{said} {sources_of(world.named)}"
         return f"world-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
     @property
@@ -66,8 +67,15 @@ def check_view(view: View) -> None:
     """Refuse a view in which the world cannot be drawn.
 
     Raises:
-        InputError: it is not square, or longer than the world's clips.
+        InputError: it is not square, or longer than the world's clips, in frames or in seconds:
+            things would leave the view.
     """
+    seconds, most = (view.num_frames - 1) / view.fps, (NUM_FRAMES - 1) / FRAME_RATE
+    if seconds > most:
+        raise InputError(
+            f"{view.num_frames} frames at {view.fps:g} per second take {seconds:g} s; clips of the "
+            f"simulated world have {most:g}: use more frames per second, or fewer frames"
+        )
     if view.height != view.width:
         raise InputError(
             f"height is {view.height} and width {view.width}; the simulated world is square: "

@@ -20,12 +20,14 @@ from pila.data.relabel import MAPPING, Effect, load_mapping, relabel
 from pila.data.videos import SUFFIX, Found, Video, find_videos, why_unreadable
 from pila.data.wisa_record import Oddities, WisaRecord, shortened
 from pila.errors import InputError
-from pila.labels.parser import PROMPT_LIMIT, Parser, make_parser
+from pila.labels.parser import PROMPT_LIMIT, Parser, ParserUnavailable, make_parser
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.workers import workers
 
 ANNOTATIONS = "wisa-80k.json"
+REFUSALS = 10
+"""Captions without the parser's answer in a row after which the reading ends."""
 STILL_BELOW = 0.1
 """Motion score under which a clip counts as still. What the score is, is not published; a public
 training script for this data set draws the line of dynamic clips here, too."""
@@ -147,7 +149,7 @@ class WisaSource:
 
     Raises:
         InputError: no such folder, no JSON list in it, a wrong mapping or bound; later also JSON
-            that cannot be read, and a folder without any video.
+            that cannot be read, a folder without any video, and a parser that answers no more.
     """
 
     def __init__(
@@ -239,7 +241,7 @@ class WisaSource:
                     excluded[name] = Reason.NO_CAPTION, "neither captions nor phys_law"
             else:
                 excluded[name] = video
-        records, laws = self._label(kept, excluded)
+        records, laws = self._label(kept, excluded, odd)
         counts = Counter(str(reason) for reason, _ in excluded.values())
         excluded |= {key: (Reason.COPY, text) for key, text in found.copies.items()}
         named = {*kept, *(name for name in excluded if name in found.videos)}
@@ -263,13 +265,25 @@ class WisaSource:
         self,
         kept: Mapping[str, tuple[WisaRecord, Video]],
         excluded: dict[str, tuple[Reason, str]],
+        odd: Oddities,
     ) -> tuple[list[VideoRecord], dict[str, dict[str, int]]]:
         """Records with categories, by name, and how often each law is named among them."""
         records: list[VideoRecord] = []
         laws = {str(law): {"label": 0, "annotation": 0} for law in Law}
         names = sorted(kept)
         captions = [kept[name][0].caption for name in names]
+        refused = 0
         for name, caption in zip(names, self._parsed(captions), strict=True):
+            if isinstance(caption, ParserUnavailable):
+                # One caption may be refused for good (a filter, an answer that never fits): it
+                # counts as one that names nothing. Many in a row are a server that is not there.
+                refused += 1
+                if refused == REFUSALS:
+                    raise caption
+                odd.unread["caption", "the parser gave no answer"] += 1
+                caption = ()
+            else:
+                refused = 0
             record, video = kept[name]
             score = record.motion_score
             still = score is not None and score < self.still_below
@@ -303,8 +317,10 @@ class WisaSource:
                 excluded[name] = Reason.NO_CATEGORY, text
         return records, laws
 
-    def _parsed(self, captions: Sequence[str]) -> Iterator[tuple[Category, ...]]:
-        """What the parser reads in each caption, in order."""
+    def _parsed(
+        self, captions: Sequence[str]
+    ) -> Iterator[tuple[Category, ...] | ParserUnavailable]:
+        """What the parser reads in each caption, in order, or why it gave no answer."""
         job = partial(_parse, self.parser)
         bar = partial(progress_bar, total=len(captions), unit="caption")
         if self.processes == 1:
@@ -314,8 +330,11 @@ class WisaSource:
                 yield from bar(pool.map(job, captions, chunksize=64))
 
 
-def _parse(parser: Parser, caption: str) -> tuple[Category, ...]:
-    return parser(caption[: PROMPT_LIMIT - 1]).categories
+def _parse(parser: Parser, caption: str) -> tuple[Category, ...] | ParserUnavailable:
+    try:
+        return parser(caption[: PROMPT_LIMIT - 1]).categories
+    except ParserUnavailable as error:
+        return error
 
 
 def _said(odd: Counter[tuple[str, str]]) -> dict[str, int]:

@@ -6,6 +6,7 @@ No verbatim record was at hand, so every field may be missing, of another type, 
 import json
 import math
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -47,7 +48,9 @@ def _text(raw: Any, info: ValidationInfo) -> str:
         _count(info, raw, understood=True)
         raw = " ".join(raw)
     if isinstance(raw, str):
-        return " ".join(raw.replace("\x00", " ").split())
+        # A lone surrogate, which JSON can hold, can be written into no file.
+        sound = raw.encode("utf-8", "replace").decode()
+        return " ".join(sound.replace("\x00", " ").split())
     if raw is not None:
         _count(info, raw, understood=False)
     return ""
@@ -55,6 +58,8 @@ def _text(raw: Any, info: ValidationInfo) -> str:
 
 def _number(raw: Any, info: ValidationInfo) -> float | None:
     """A finite number, from text too."""
+    if isinstance(raw, int) and abs(raw) > sys.float_info.max:
+        raw = math.inf
     if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
         return float(raw)
     if isinstance(raw, str) and (match := _NUMBER.fullmatch(raw.strip())):

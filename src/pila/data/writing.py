@@ -103,7 +103,7 @@ def write_shards(
 
     Raises:
         InputError: the folder holds another cache or cannot be written (a full disk), the view
-            does not suit the model, or no clip at all can be used.
+            does not suit the model, processes see different data, or no clip at all can be used.
     """
     if not 1 <= shard_clips <= 1000:
         raise InputError(f"shard_clips is {shard_clips}; use 1 to 1000")
@@ -138,6 +138,11 @@ def write_shards(
             )
         launch.meet()
         header = files.read_header(out)
+        if (header.source, header.records) != (source.identity, len(records)):
+            raise InputError(
+                f"process {launch.rank} sees {len(records)} clips ({source.identity}), and the "
+                f"cache is of {header.records} ({header.source}); give every machine the same data"
+            )
         missing = [
             shard
             for shard in range(launch.rank, header.shards, launch.count)

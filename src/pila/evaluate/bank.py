@@ -318,7 +318,7 @@ def adapter_folder(place: str) -> Path:
 
 def key(job: Job) -> list[Any]:
     """Everything that decides what is read of a job's clips."""
-    from pila.evaluate.measures import source_of
+    from pila.world.corpus import source_of
 
     model, adapter = find_model(job.model), adapter_folder(job.adapter)
     parts = ("vae", "text_encoder", "transformer", "transformer_2")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pila.evaluate import measures
 from pila.evaluate.pairs import FIRST_SEED
 from pila.evaluate.sampling import Method, Protocol, method_key, protocol_key
 from pila.evaluate.store import Rows, rows_of
+from pila.world.corpus import source_of
 
 BLOCK = 4
 """Seeds of one job; more seeds are more jobs, and those seen before are kept."""
@@ -85,6 +85,6 @@ def _key(job: ClipJob, *, version: tuple[Any, ...]) -> list[Any]:
         protocol_key(job.protocol),
         method_key(job.method),
         job.scene,
-        measures.source_of(job.scene),
+        source_of(job.scene),
         job.seeds,
     ]

@@ -28,6 +28,7 @@ from pila.evaluate.store import Rows, rows_of
 from pila.provenance import commit
 from pila.video import written_whole
 from pila.world import Clip, measure
+from pila.world.corpus import source_of
 
 BATCH = 6
 """Clips of one job, made together."""
@@ -179,7 +180,7 @@ def _key(job: Job) -> list[Any]:
         protocol_key(job.protocol),
         method_key(job.method),
         job.scene,
-        measures.source_of(job.scene),
+        source_of(job.scene),
         job.seeds,
         job.noise,
         # What is measured of clips that go on from given frames has a version of its own.

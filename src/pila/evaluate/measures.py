@@ -5,10 +5,7 @@ above a true one's, 0.5 for a coin. A clip's score is its worst law, each law's 
 its tolerance (see `tolerances`).
 """
 
-import hashlib
-import inspect
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from pila.evaluate.table import Estimate, roc_area
 from pila.provenance import commit, weights_hash
 from pila.video import written_whole
 from pila.world import SCENES, Canvas, measure, scene_named, simulate
+from pila.world.corpus import source_of
 
 ROWS = 2
 """Version of what a clip's row holds; files of another version are not read."""
@@ -294,19 +292,6 @@ def _measured(job: Job) -> Rows:
             errors = {way: measure(job.scene, clips[kind]) for way, clips in shown.items()}
             rows.append(row | {"kind": kind} | errors)
     return rows
-
-
-def source_of(scene: str) -> str:
-    """Hash of the code that a scene's clips and measures are made by."""
-    file = Path(inspect.getfile(type(SCENES[scene])))
-    world = file.parents[1]
-    siblings = re.findall(r"^from pila\.world\.scenes\.(\w+) import", file.read_text(), re.M)
-    files = [file, *(file.with_name(f"{name}.py") for name in sorted(siblings))]
-    source = hashlib.sha256()
-    for part in [*files, *sorted(world.glob("*.py")), *sorted(world.glob("solvers/*.py"))]:
-        if part.stem not in ("catalogue", "dataset", "corpus"):
-            source.update(part.read_bytes())
-    return source.hexdigest()
 
 
 def _kinds(frames: np.ndarray, violation: str | None) -> dict[str, np.ndarray]:

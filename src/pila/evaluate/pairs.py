@@ -15,6 +15,7 @@ from pila.evaluate.sampling import Protocol
 from pila.provenance import weights_hash
 from pila.video import written_whole
 from pila.world import SCENES, Canvas, simulate
+from pila.world.corpus import source_of
 
 FIRST_SEED = 560_000
 """First seed of the pairs; law prompts begin at 500,000, the bank's clips at 550,000."""
@@ -95,7 +96,7 @@ def _kept(
         2,
         weights_hash(find_model(protocol.model) / "vae"),
         scene,
-        measures.source_of(scene),
+        source_of(scene),
         seed,
         group,
         settings["height"],

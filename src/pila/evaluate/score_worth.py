@@ -311,7 +311,7 @@ def _scores_of(job: Job) -> Rows:
 def _key(job: Job) -> list[Any]:
     from pila.backbones.embedded import find_adapter, find_model
     from pila.backbones.repository import own_config
-    from pila.evaluate.measures import source_of
+    from pila.world.corpus import source_of
 
     model, adapter = find_model(job.model), find_adapter(job.adapter)
     return [

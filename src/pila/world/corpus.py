@@ -1,8 +1,12 @@
 """Clips of the simulated world as training reads them: by index, the same on every machine."""
 
+import hashlib
+import inspect
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 
@@ -100,3 +104,22 @@ def frames_of(world: CorpusConfig, count: int) -> Iterator[np.ndarray]:
     items = [world.item(i) for i in range(min(count, world.clips))]
     with workers(PROCESSES) as pool:
         yield from pool.map(partial(_frames, canvas=world.canvas), items, chunksize=16)
+
+
+@cache
+def source_of(scene: str) -> str:
+    """Hash of the code that a scene's clips and measures are made by, for keys of what is kept."""
+    file = Path(inspect.getfile(type(SCENES[scene])))
+    world = file.parents[1]
+    siblings = re.findall(r"^from pila\.world\.scenes\.(\w+) import", file.read_text(), re.M)
+    files = [file, *(file.with_name(f"{name}.py") for name in sorted(siblings))]
+    source = hashlib.sha256()
+    for part in [*files, *sorted(world.glob("*.py")), *sorted(world.glob("solvers/*.py"))]:
+        if part.stem not in ("catalogue", "dataset", "corpus"):
+            source.update(part.read_bytes())
+    return source.hexdigest()
+
+
+def sources_of(scenes: Sequence[str]) -> str:
+    """The same of several scenes, 8 digits."""
+    return hashlib.sha256(" ".join(map(source_of, scenes)).encode()).hexdigest()[:8]

@@ -158,17 +158,16 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     import torch
 
     from pila.backbones.embedded import find_adapter, find_device, find_model
-    from pila.backbones.repository import own_settings
     from pila.data.records import ClipError, View
     from pila.evaluate.plausibility import load_scorer
     from pila.evaluate.score_worth import read_calibration
-    from pila.plan import WAN_SAMPLING
+    from pila.plan import model_sampling
     from pila.provenance import weights_hash
 
     only_own_progress()
     folder = find_model(request.model)
-    own = own_settings(folder)
-    sizes = {k: own.get(k, WAN_SAMPLING[k]) for k in ("height", "width", "num_frames", "fps")}
+    own = model_sampling(folder)
+    sizes = {name: own[name] for name in ("height", "width", "num_frames", "fps")}
     view = View(**sizes)
     place = find_adapter(request.adapter)
     identity = None if place is None else weights_hash(place)

@@ -53,6 +53,7 @@ def settled(
         height=sampling.height,
         width=sampling.width,
         num_frames=sampling.num_frames,
+        fps=sampling.fps,
         labels=",".join(categories) or "none",
         device=device,
         dtype=dtype,  # pyright: ignore[reportArgumentType]

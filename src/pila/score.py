@@ -6,6 +6,7 @@ each shared; every window is encoded, read by the adapter's bank and held agains
 
 import html
 import json
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from pila.request import ParserName
 INNER = slice(1, -1)
 """Latent frames but the first and the last, where relations rest on one-sided differences."""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+STEM_BYTES = 200
+"""Of a video's name in that of its picture: names have at most 255 bytes, and while a picture is
+written its name is longer by a process's number."""
 NOTE = (
     "Scores are relative residuals of field proxies in latent units: 0 balances, about 1 does "
     "not. Change says how steadily the picture changes, whatever it shows. Both compare clips of "
@@ -196,8 +200,8 @@ def score(request: ScoreRequest) -> dict[str, Any]:
             if pages and seen.worst is not None:
                 from pila.diagnose.score_picture import draw
 
-                name = f"{len(drawn):03d}-{path.stem}.png"
-                drawn[str(path)] = draw(reports[-1], seen.worst, pages / name)
+                picture = pages / picture_name(len(drawn), path)
+                drawn[str(path)] = draw(reports[-1], seen.worst, picture)
     results = {
         "reports": reports,
         "failed": failed,
@@ -213,6 +217,15 @@ def score(request: ScoreRequest) -> dict[str, Any]:
         with written_whole(request.html) as part:
             part.write_text(page(results), encoding="utf-8")
     return results
+
+
+def picture_name(number: int, video: Path) -> str:
+    """The name of a video's picture, which file systems take however long the video's own is."""
+    stem = video.stem
+    if len(os.fsencode(stem)) > STEM_BYTES:
+        # Cut in bytes, as file systems count; half a letter at the end is left out.
+        stem = os.fsencode(stem)[:STEM_BYTES].decode(errors="ignore")
+    return f"{number:03d}-{stem}.png"
 
 
 def find_videos(places: Sequence[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,18 @@ def test_another_adapters_bank_is_not_calibrated_but_the_change_is(folder, tmp_p
     assert all(c.worth is None for c in report.categories.values())
     assert report.change.worth is not None
     assert "not measured" in text(results)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # not every font has every letter
+def test_pictures_of_odd_and_long_names(folder, tmp_path):
+    names = ["cost $5_$ clip", "\N{SNOWMAN}" * 83 + "a"]
+    for name in names:
+        shutil.copy(folder / "short.mp4", tmp_path / f"{name}.mp4")
+    pictures = tmp_path / "pictures"
+    results = score(ScoreRequest(videos=(tmp_path,), pictures=pictures, device="cpu"))
+    assert results["failed"] == {}
+    written = sorted(p.name for p in pictures.iterdir())
+    assert written == ["000-cost $5_$ clip.png", "001-" + "\N{SNOWMAN}" * 66 + ".png"]
 
 
 def test_a_still_video_has_no_change(tmp_path):

@@ -4,6 +4,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
+import av
 import pytest
 
 from pila.cli import run
@@ -43,6 +44,7 @@ def test_the_file_leaves_nothing_open(made, wan_folder, adapter_folder):
     values = record["settings"]
     assert values["labels"] == "collision,rigid_body"  # as the parser found
     assert (values["height"], values["num_frames"], values["guidance_scale"]) == (32, 9, 2.0)
+    assert values["fps"] == 8
     assert (values["device"], values["dtype"]) == ("cpu", "float32")
     assert values["model"] == str(wan_folder)
     assert values["adapter"] == str(adapter_folder)
@@ -72,8 +74,11 @@ def settings_after(tmp_path, made, *options):
 
 def test_options_beside_the_file_take_its_place(made, tmp_path):
     # Seed 0 and scale 1 are the command's own defaults: given, they count all the same.
-    changed = settings_after(tmp_path, made, "--seed", "0", "--adapter-scale", "1")
-    assert changed == {"seed": 0, "adapter_scale": 1.0}
+    options = ["--seed", "0", "--adapter-scale", "1", "--fps", "12.5"]
+    changed = settings_after(tmp_path, made, *options)
+    assert changed == {"seed": 0, "adapter_scale": 1.0, "fps": 12.5}
+    with av.open(str(tmp_path / "again.mp4")) as container:
+        assert float(container.streams.video[0].average_rate or 0) == 12.5
 
 
 def test_another_prompt_has_its_own_categories(made, tmp_path):

@@ -2,16 +2,23 @@
 
 import os
 import time
+from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
+from pila.data.reading import read_clip
+from pila.data.records import VideoRecord, View
 from pila.errors import InputError
+from pila.evaluate.benchmarks.prompt_list import damage
 from pila.video import (
     LEFT_OVER,
     clear_left_over,
     read_video,
     side_by_side,
+    write_lossless,
     write_video,
     written_whole,
 )
@@ -31,6 +38,56 @@ def test_round_trip(tmp_path):
     assert back.shape == smooth.shape
     assert np.abs(back.astype(int) - smooth).max() <= 4
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["clip.mp4"]
+
+
+COLOURS = [(200, 30, 40), (30, 200, 40), (40, 30, 220), (240, 240, 10), (10, 200, 200)]
+
+
+def test_players_are_told_the_colours_that_are_written(tmp_path):
+    """Large, saturated pictures: untold, players take BT.709 for them, and colours shift by 20."""
+    frames = np.stack([np.full((736, 1280, 3), colour, np.uint8) for colour in COLOURS])
+    write_video(tmp_path / "clip.mp4", frames, fps=16)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        shown = list(container.decode(video=0))
+    for frame, wanted in zip(shown, frames, strict=True):
+        assert (frame.colorspace, frame.color_range) == (6, 1), "BT.601, 16 to 235"
+        assert (frame.color_primaries, frame.color_trc) == (1, 1), "BT.709"
+        red, green, blue = wanted[0, 0] / 255
+        luma = 16 + 219 * (0.299 * red + 0.587 * green + 0.114 * blue)
+        assert bytes(frame.planes[0])[0] == pytest.approx(luma, abs=2)
+    assert np.abs(read_video(tmp_path / "clip.mp4").astype(int) - frames).max() <= 2
+
+
+def test_lossless_files_stay_rgb(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
+    write_lossless(tmp_path / "clip.mp4", frames, fps=16)
+    assert np.array_equal(read_video(tmp_path / "clip.mp4"), frames)
+
+
+def test_titles_of_any_encoding(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w", metadata_encoding="latin-1") as container:
+        container.metadata["title"] = "Glühwürmchen"
+        stream: Any = container.add_stream("libx264", rate=16)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for frame in clip(9):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert read_video(tmp_path / "a.mp4").shape == (9, 32, 48, 3)
+    record = VideoRecord(name="a", caption="", categories=(), path=tmp_path / "a.mp4")
+    view = View(height=32, width=48, num_frames=9, fps=16)
+    assert read_clip(record, view).shape == (9, 32, 48, 3)
+    assert damage(tmp_path / "a.mp4") is None
+
+
+def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("12:30.mp4")
+    write_video(path, clip(9), fps=16)
+    assert read_video(path).shape == (9, 32, 48, 3)
+    record = VideoRecord(name="a", caption="", categories=(), path=path)
+    view = View(height=32, width=48, num_frames=9, fps=16)
+    assert read_clip(record, view).shape == (9, 32, 48, 3)
+    assert damage(path) is None
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

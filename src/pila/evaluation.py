@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.backbones.embedded import find_model
-from pila.backbones.repository import check_wan_repository, own_settings
+from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
 from pila.evaluate.benchmarks import (
     imaging,
@@ -25,7 +25,15 @@ from pila.evaluate.judges import Judge
 from pila.evaluate.laws import FROZEN
 from pila.evaluate.sampling import is_generator
 from pila.experiment import read_methods
-from pila.plan import Grid, Sampling, check_numbers, check_sizes, check_window, check_writable
+from pila.plan import (
+    Grid,
+    Sampling,
+    check_numbers,
+    check_sizes,
+    check_window,
+    check_writable,
+    model_sampling,
+)
 from pila.progress import only_own_progress
 from pila.request import GenerateRequest
 
@@ -96,8 +104,7 @@ def make_clips(
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(f"{request.model} is an image-to-video model; name a text-to-video one")
-    own = own_settings(folder)
-    sampling = Sampling.of(request, own)
+    sampling = Sampling.of(request, model_sampling(folder))
     check_sizes(sampling, Grid.of_folder(folder))
     shared = Shared(
         height=sampling.height,

@@ -36,6 +36,10 @@ WAN_SAMPLING: dict[str, Any] = {
     "max_sequence_length": 512,
 }
 """What Wan 2.1's authors sample with; a model's own `pila.json` overrules it."""
+TI2V_SAMPLING = WAN_SAMPLING | {"height": 704, "width": 1280, "num_frames": 121, "fps": 24}
+"""What Wan 2.2's authors sample TI2V-5B with."""
+FPS_RANGE = (0.01, 240.0)
+"""Frame rates that files are written with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +56,26 @@ class Sampling:
 
     @classmethod
     def of(cls, request: GenerateRequest, model: dict[str, Any]) -> "Sampling":
-        """The request's values, then those of the model's `pila.json`, then Wan 2.1's own."""
+        """The request's values, then the model's, as `model_sampling` gives them."""
         chosen = {f.name: getattr(request, f.name, None) for f in fields(cls)}
-        known = {f.name: model[f.name] for f in fields(cls) if f.name in model}
-        return cls(**WAN_SAMPLING | known | {k: v for k, v in chosen.items() if v is not None})
+        return cls(**model | {k: v for k, v in chosen.items() if v is not None})
+
+
+def model_sampling(folder: Path) -> dict[str, Any]:
+    """What a model samples with unless told otherwise: its `pila.json`, then its authors' values.
+
+    Args:
+        folder: a Wan repository.
+
+    Raises:
+        InputError: a file of it that is not readable or not a JSON object.
+    """
+    index = folder / "model_index.json"
+    # Of Wan's models only TI2V-5B gives given frames a noise level of their own.
+    ti2v = index.is_file() and read_json(index).get("expand_timesteps")
+    authors = TI2V_SAMPLING if ti2v else WAN_SAMPLING
+    own = own_settings(folder)
+    return authors | {name: own[name] for name in authors if name in own}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +167,7 @@ def prepare(request: GenerateRequest) -> Plan:
             f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
             "use pila.PilaWanImageToVideoPipeline, or a text-to-video model"
         )
-    own = own_settings(folder)
-    sampling = Sampling.of(request, own)
+    sampling = Sampling.of(request, model_sampling(folder))
     check_sizes(sampling, Grid.of_folder(folder))
     window = check_window(request.step_window, steps=sampling.steps)
     check_attachments(found, denoiser_configs(folder, index))
@@ -162,7 +181,7 @@ def prepare(request: GenerateRequest) -> Plan:
         window=window,
         labels=labels,
         files=files,
-        scenes=tuple(own.get("scenes", ())),
+        scenes=tuple(own_settings(folder).get("scenes", ())),
     )
 
 
@@ -207,6 +226,9 @@ def check_numbers(request: GenerateRequest) -> None:
         raise InputError(f"seed is {request.seed}; use 0 to 2**63 - 1")
     if not math.isfinite(request.adapter_scale):
         raise InputError(f"adapter_scale is {request.adapter_scale}; use a finite number")
+    least, most = FPS_RANGE
+    if request.fps is not None and not least <= request.fps <= most:  # nan is in no range
+        raise InputError(f"fps is {request.fps}; use {least:g} to {most:g} frames per second")
     check_sampling(steps=request.steps, guidance_scale=request.guidance_scale)
     if request.adapter == "none" and (request.compare or request.explain):
         option = "--compare" if request.compare else "--explain"

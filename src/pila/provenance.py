@@ -2,19 +2,28 @@
 
 import hashlib
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 
+@cache
 def commit() -> str:
     """The commit of this checkout, or `unknown` where there is no checkout or no git."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-        )
-    except OSError:
+    # An installed package may lie in another project's repository, whose commit says nothing.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return "unknown"
-    return done.stdout.strip() or "unknown"
+    return _git("rev-parse", "HEAD") or "unknown"
+
+
+def _git(*args: str) -> str | None:
+    """What git says beside this file; None where it fails or is not there."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 def weights_hash(folder: Path) -> str:

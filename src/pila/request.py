@@ -41,6 +41,8 @@ class GenerateRequest:
     """Pixels."""
     num_frames: int | None = None
     """Frames, 4 n + 1."""
+    fps: float | None = None
+    """Frames per second that the file is played at; the model's own by default."""
     negative_prompt: str | None = None
     """What guidance leads away from."""
     adapter_scale: float = 1.0

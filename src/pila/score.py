@@ -6,6 +6,7 @@ each shared; every window is encoded, read by the adapter's bank and held agains
 
 import html
 import json
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from pila.request import ParserName
 INNER = slice(1, -1)
 """Latent frames but the first and the last, where relations rest on one-sided differences."""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+STEM_BYTES = 200
+"""Of a video's name in that of its picture: names have at most 255 bytes, and while a picture is
+written its name is longer by a process's number."""
 NOTE = (
     "Scores are relative residuals of field proxies in latent units: 0 balances, about 1 does "
     "not. Change says how steadily the picture changes, whatever it shows. Both compare clips of "
@@ -158,17 +162,16 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     import torch
 
     from pila.backbones.embedded import find_adapter, find_device, find_model
-    from pila.backbones.repository import own_settings
     from pila.data.records import ClipError, View
     from pila.evaluate.plausibility import load_scorer
     from pila.evaluate.score_worth import read_calibration
-    from pila.plan import WAN_SAMPLING
+    from pila.plan import model_sampling
     from pila.provenance import weights_hash
 
     only_own_progress()
     folder = find_model(request.model)
-    own = own_settings(folder)
-    sizes = {k: own.get(k, WAN_SAMPLING[k]) for k in ("height", "width", "num_frames", "fps")}
+    own = model_sampling(folder)
+    sizes = {name: own[name] for name in ("height", "width", "num_frames", "fps")}
     view = View(**sizes)
     place = find_adapter(request.adapter)
     identity = None if place is None else weights_hash(place)
@@ -197,8 +200,8 @@ def score(request: ScoreRequest) -> dict[str, Any]:
             if pages and seen.worst is not None:
                 from pila.diagnose.score_picture import draw
 
-                name = f"{len(drawn):03d}-{path.stem}.png"
-                drawn[str(path)] = draw(reports[-1], seen.worst, pages / name)
+                picture = pages / picture_name(len(drawn), path)
+                drawn[str(path)] = draw(reports[-1], seen.worst, picture)
     results = {
         "reports": reports,
         "failed": failed,
@@ -214,6 +217,15 @@ def score(request: ScoreRequest) -> dict[str, Any]:
         with written_whole(request.html) as part:
             part.write_text(page(results), encoding="utf-8")
     return results
+
+
+def picture_name(number: int, video: Path) -> str:
+    """The name of a video's picture, which file systems take however long the video's own is."""
+    stem = video.stem
+    if len(os.fsencode(stem)) > STEM_BYTES:
+        # Cut in bytes, as file systems count; half a letter at the end is left out.
+        stem = os.fsencode(stem)[:STEM_BYTES].decode(errors="ignore")
+    return f"{number:03d}-{stem}.png"
 
 
 def find_videos(places: Sequence[Path]) -> list[Path]:

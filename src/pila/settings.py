@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from pila.backbones.embedded import whole_path
 from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.provenance import versions
@@ -45,13 +46,14 @@ def settled(
     """
     return replace(
         request,
-        model=_whole_path(request.model),
-        adapter="+".join(_whole_path(name) for name in _places(request.adapter)),
+        model=whole_path(request.model),
+        adapter="+".join(whole_path(name) for name in _places(request.adapter)),
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
         height=sampling.height,
         width=sampling.width,
         num_frames=sampling.num_frames,
+        fps=sampling.fps,
         labels=",".join(categories) or "none",
         device=device,
         dtype=dtype,  # pyright: ignore[reportArgumentType]
@@ -152,8 +154,3 @@ def _made_with(record: dict[str, Any]) -> str:
 def _places(adapter: str) -> list[str]:
     """An adapter's name at its "+", as `find_attachments` takes it apart."""
     return [adapter] if Path(adapter).expanduser().exists() else adapter.split("+")
-
-
-def _whole_path(name: str) -> str:
-    path = Path(name).expanduser()
-    return str(path.absolute()) if name not in ("embedded", "none") and path.exists() else name

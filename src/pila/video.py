@@ -17,6 +17,8 @@ CRF = 12
 4:2:0 chroma alone costs saturated colours down to 28 dB."""
 LEFT_OVER = 3600.0
 """Seconds after which a part of a file is no longer written by anyone."""
+BT601, BT709, LIMITED = 6, 1, 1
+"""FFmpeg's numbers for a matrix, for primaries and a transfer curve, and for a range."""
 MIN_VIEW_HEIGHT = 288
 BAR_HEIGHT = 32
 GAP = 8
@@ -84,12 +86,22 @@ def _write(
 ) -> None:
     import av
 
-    with written_whole(path) as part, av.open(str(part), "w", format="mp4") as container:
+    # FFmpeg takes what stands before a colon in a relative path for a protocol.
+    with (
+        written_whole(path) as part,
+        av.open(str(part.absolute()), "w", format="mp4") as container,
+    ):
         rate = Fraction(fps).limit_denominator(1001)
         stream = cast(Any, container.add_stream(codec, rate=rate))  # typed as a union of kinds
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels
         stream.options = options
+        if pixels != "rgb24":
+            # FFmpeg converts RGB by the matrix of BT.601; players that are not told so take that of
+            # BT.709 for large pictures, and greens and reds shift.
+            context = stream.codec_context
+            context.colorspace, context.color_range = BT601, LIMITED
+            context.color_primaries = context.color_trc = BT709
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -107,7 +119,8 @@ def read_video(path: Path) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a video file")
     try:
-        with av.open(str(path)) as container:
+        # Titles in any encoding; an absolute path, as what stands before a colon is a protocol.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     except (FFmpegError, IndexError) as error:
         raise InputError(f"{path} does not read as video ({error}); give an mp4 or mkv") from error

@@ -1,17 +1,19 @@
 """`pila benchmark` at sizes that take seconds: what it counts, continues and writes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from pila import provenance
 from pila.benchmark import floor as floors
 from pila.benchmark import inference
 from pila.benchmark.clock import Times, interleaved
 from pila.benchmark.models import Size, build_denoiser, denoiser_config
-from pila.benchmark.run import BenchmarkRequest, run
+from pila.benchmark.run import BenchmarkRequest, _added, describe, run
 from pila.cli import run as cli
 from pila.errors import InputError
 
@@ -30,7 +32,7 @@ FIXED = {
 """What other tools read a row by."""
 
 
-def test_rows_have_the_fixed_form_and_add_up(tmp_path):
+def test_rows_have_the_fixed_form_and_add_up(tmp_path, monkeypatch):
     request = BenchmarkRequest(top_k=(0, 4), repeats=1, parts=True, device="cpu", output=tmp_path)
     first = run(request)
     rows = [row for row in first["rows"] if row["kind"] == "inference"]
@@ -40,13 +42,40 @@ def test_rows_have_the_fixed_form_and_add_up(tmp_path):
         assert row["overhead"] == pytest.approx(row["adapter_ms"] / row["frozen_ms"])
     assert rows[1]["adapter_flops"] > rows[0]["adapter_flops"], "experts cost arithmetic"
     (path,) = tmp_path.iterdir()
+    monkeypatch.setattr(provenance, "commit", lambda: "later")
     again = run(request)
     assert json.loads(path.read_text())["rows"] == again["rows"], "rows of a day share a file"
-    assert len(again["rows"]) == 2 * len(first["rows"])
-    assert (
-        again["versions"]["torch"] == torch.__version__.partition("+")[0]
-        or "+" in (again["versions"]["torch"])
-    )
+    assert again["rows"][: len(first["rows"])] == first["rows"], "and keep what they came from"
+    later = again["rows"][len(first["rows"]) :]
+    assert len(later) == len(first["rows"])
+    assert {row["commit"] for row in later} == {"later"}
+    for row in again["rows"]:
+        assert row["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+
+
+def test_rows_of_older_files_keep_what_the_file_says_of_them(tmp_path):
+    about = {"device": "a b", "versions": {"torch": "2.6"}}
+    first = _added(tmp_path, about, [])
+    Path(first["file"]).write_text(json.dumps(about | {"commit": "old", "rows": [{"top_k": 4}]}))
+    old, new = _added(tmp_path, about, [{"top_k": 8}])["rows"]
+    assert old == {"top_k": 4, "commit": "old", "versions": {"torch": "2.6"}}
+    assert new == {"top_k": 8, "commit": provenance.commit(), **about}
+
+
+def test_other_accelerators_are_waited_for_and_have_a_name_of_their_own(monkeypatch):
+    told = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: told.append("wait"))
+    metal = torch.device("mps")
+    interleaved({"a": lambda: told.append("run")}, device=metal, repeats=1)
+    assert told == ["wait", "run", "wait"] * 3
+    told.clear()
+    assert floors._rate(lambda: told.append("run"), metal, 0.0) >= 0
+    assert told[:2] == ["run", "wait"]
+    assert describe(metal)["device"].startswith("mps of ")
+    assert describe(metal)["device"] != describe(CPU)["device"]
+    told.clear()
+    interleaved({"a": lambda: None}, device=CPU, repeats=1)
+    assert told == []
 
 
 def test_companions_and_tiles_have_rows_of_their_own(tmp_path):
@@ -154,6 +183,7 @@ def test_training_and_command_line(tmp_path, capsys):
         ({"repeats": 0}, "repeats is 0"),
         ({"threads": 0}, "threads is 0"),
         ({"layers": 9}, "layers is 9; embedded has 1 to 8"),
+        ({"layers": 1}, "layers is 1, from which the 8 of embedded cannot be told; use 2 to 8"),
         ({"resolution": ("480",)}, "write height x width"),
         ({"resolution": ("100x96",)}, "height is 100; use a multiple of 16"),
         ({"frames": 8}, "frames is 8"),

@@ -150,6 +150,16 @@ def trained(tmp_path: Path, adapter_folder: Path) -> Path:
 
 
 @pytest.fixture
+def wrote_where_it_lay(trained: Path) -> bytes:
+    """The config of an adapter that was loaded and saved again; gives back what may go up."""
+    path = trained / "adapter" / "config.json"
+    config = json.loads(path.read_text())
+    own = {"_name_or_path": "/home/me/secret/run", "_where": "/home/me"}
+    path.write_text(json.dumps(config | own))
+    return (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+@pytest.fixture
 def results(tmp_path: Path, trained: Path) -> Path:
     """In the form that `pila experiment laws` writes, of these weights."""
     from pila.provenance import weights_hash
@@ -205,6 +215,77 @@ def test_card_of_a_run(dry: Any, trained: Path, results: Path):
     assert "pila train" not in card
 
 
+def test_no_place_of_this_machine_goes_up(
+    dry: Any, trained: Path, results: Path, wrote_where_it_lay: bytes
+):
+    told = json.loads(results.read_text())
+    told["protocol"]["model"] = "/home/me/secret/generator"
+    results.write_text(json.dumps(told))
+    pushed, card = dry(trained, "--results", str(results))
+    assert pushed["files"]["config.json"] == len(wrote_where_it_lay)
+    assert pushed["files"]["results.json"] != results.stat().st_size
+    assert pushed["left_out"] == [
+        "config.json: _name_or_path",
+        "config.json: _where",
+        "results.json: protocol.model",
+    ]
+    assert "/home/me" not in card
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_what_goes_up_is_what_a_dry_run_shows(
+    online: pytest.MonkeyPatch,
+    hub: Hub,
+    dry: Any,
+    trained: Path,
+    results: Path,
+    wrote_where_it_lay: bytes,
+):
+    told = json.loads(results.read_text())
+    told["protocol"]["model"] = "models/generator"
+    results.write_text(json.dumps(told))
+    (results.parent / "models" / "generator").mkdir(parents=True)
+    pushed, card = dry(trained, "--results", str(results))
+    assert run(["push", str(trained), REPO, "--results", str(results)]) == 0
+    there = hub.repositories[REPO].files
+    assert {name: len(content) for name, content in there.items()} == pushed["files"]
+    assert there["README.md"].decode() == card
+    assert there["config.json"] == wrote_where_it_lay
+    assert {"_class_name", "_diffusers_version"} <= json.loads(there["config.json"]).keys()
+    told["protocol"]["model"] = "a local folder"
+    assert json.loads(there["results.json"]) == told
+
+
+def test_a_folder_is_never_a_hub_id(
+    dry: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps(config | {"model": "models/wan-small"}))
+    (tmp_path / "models" / "wan-small").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for place in (tmp_path, tmp_path / "elsewhere"):
+        monkeypatch.chdir(place)
+        _, card = dry(trained)
+        assert "base_model" not in card
+        assert "for a generator in a local folder" in card
+    # What is said here and now is believed.
+    _, card = dry(trained, "--model", "models/wan-small")
+    assert "base_model: models/wan-small" in card
+
+
+def test_cards_are_utf_8_whatever_the_locale(trained: Path, tmp_path: Path):
+    code = "import sys; from pila.cli import run; sys.exit(run(sys.argv[1:]))"
+    args = ["push", str(trained), REPO, "--dry-run", "--card", str(tmp_path / "card.md")]
+    done = subprocess.run(
+        [sys.executable, "-X", "warn_default_encoding", "-c", code, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "pila/share" not in done.stderr, "a file is opened in the locale's encoding"
+
+
 def test_card_says_what_is_not_known(dry: Any, adapter_folder: Path, plain_adapter_folder: Path):
     _, card = dry(adapter_folder)
     assert "A PILA adapter for a generator that its files do not name" in card
@@ -233,14 +314,20 @@ def test_card_of_the_embedded_adapter(dry: Any):
 
 
 def test_card_of_stages(dry: Any, trained: Path):
+    config = json.loads((trained / "config.json").read_text())
     for name in ("commit", "config.json"):
-        for stage in ("observe", "couple"):
-            (trained / stage).mkdir(exist_ok=True)
-            shutil.copy(trained / name, trained / stage / name)
         (trained / name).unlink()
+    stages = ("observe", "recover", "couple")
+    for stage in stages:
+        (trained / stage).mkdir()
+        own = config | {"task": stage, "model": f"somebody/{stage}"}
+        (trained / stage / "config.json").write_text(json.dumps(own))
+        (trained / stage / "commit").write_text(f"c0de-{stage}\n")
     _, card = dry(trained)
-    assert "| observe | a latent cache |" in card
-    assert "| couple | a latent cache |" in card
+    places = [card.index(f"| {stage} | a latent cache |") for stage in stages]
+    assert places == sorted(places)
+    assert "Code: commit c0de-couple." in card
+    assert "base_model: somebody/couple\n" in card
 
 
 def test_dry_run_keeps_an_edited_card(dry: Any, adapter_folder: Path, tmp_path: Path, capsys: Any):

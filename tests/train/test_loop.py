@@ -13,7 +13,7 @@ from pila import cli
 from pila.backbones.embedded import find_model
 from pila.errors import InputError
 from pila.recipes import RECIPES
-from pila.train import checkpoint, run
+from pila.train import _check_same, checkpoint, configs, run
 from pila.train.config import OptimConfig
 from pila.train.estimate import estimate
 from pila.train.loop import fit, make_accelerator, schedule
@@ -65,6 +65,25 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     other = replace(config, seed=1)
     with pytest.raises(InputError, match="another config \\(seed differ"):
         fit(build_task(other), other, tmp_path, progress=False)
+
+
+def test_a_local_model_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    """As `models/mine` it would look like a hub id, and `pila push` would say that it is one."""
+    mine = tmp_path / "models" / "mine"
+    mine.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert {c.model for c in configs("embedded", model="models/mine").values()} == {str(mine)}
+    hub_id = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    assert configs("embedded", model=hub_id)["couple"].model == hub_id
+    assert configs("embedded", model="embedded")["couple"].model == "embedded"
+    # Runs from before that was so go on, whether in the middle or as a finished stage.
+    old, now = small(model="models/mine"), small(model=str(mine))
+    fit(build_task(old), old, tmp_path / "run", max_steps=1, progress=False)
+    _check_same(tmp_path / "run", now)
+    assert fit(build_task(now), now, tmp_path / "run", progress=False)
+    other = small(model=str(tmp_path))
+    with pytest.raises(InputError, match="model differ"):
+        fit(build_task(other), other, tmp_path / "run", progress=False)
 
 
 def test_an_unreadable_checkpoint_is_named(tmp_path):

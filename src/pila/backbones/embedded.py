@@ -160,6 +160,16 @@ def find_model(
     return _find(name, EMBEDDED_MODEL, what="model", revision=revision, patterns=patterns)
 
 
+def whole_path(name: str) -> str:
+    """A local folder by its whole path, which no one takes for a hub id; other names as they are.
+
+    Args:
+        name: of a model or an adapter, as `find_model` takes it.
+    """
+    path = Path(name).expanduser()
+    return str(path.absolute()) if name not in ("embedded", "none") and path.exists() else name
+
+
 def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
     """Local folder of a saved adapter, found as in `find_model`; None for None and "none".
 

@@ -1,4 +1,4 @@
-"""Times and peaks of memory: on a GPU by events, in one run, interleaved.
+"""Times and peaks of memory: on a CUDA GPU by events, elsewhere by the clock; interleaved.
 
 A GPU is given work before each event, as a denoiser gives it: launches then run ahead as they do
 in a pipeline, which waits for nothing within a step, and what is timed is what the device does.
@@ -47,7 +47,7 @@ def interleaved(
 
     Args:
         runs: what is timed, by name.
-        device: where it runs; on a GPU its own events time it.
+        device: where it runs; on a CUDA GPU its own events time it.
         repeats: turns that count, after two that warm up.
     """
     found: dict[str, list[float]] = {name: [] for name in runs}
@@ -63,7 +63,7 @@ def interleaved(
 
 
 def peak_gib(run: Callable[[], object], device: torch.device) -> float | None:
-    """The peak of a GPU's memory during a run, weights among it; None on a CPU."""
+    """The peak of a CUDA GPU's memory during a run, weights among it; None elsewhere."""
     if device.type != "cuda":
         return None
     torch.cuda.synchronize(device)
@@ -71,6 +71,12 @@ def peak_gib(run: Callable[[], object], device: torch.device) -> float | None:
     run()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) / 2**30
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given: accelerators are given work ahead."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _timed(run: Callable[[], object], device: torch.device, busy: torch.Tensor | None) -> float:
@@ -83,6 +89,8 @@ def _timed(run: Callable[[], object], device: torch.device, busy: torch.Tensor |
         end.record()
         end.synchronize()
         return start.elapsed_time(end)
+    wait(device)
     begin = time.perf_counter()
     run()
+    wait(device)
     return 1e3 * (time.perf_counter() - begin)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pila.benchmark.clock import wait
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
@@ -40,12 +42,11 @@ class Floor:
 
 def ceilings(device: torch.device, dtype: torch.dtype, *, seconds: float = 0.3) -> Ceilings:
     """Measure a device for twice that long."""
-    side = 8192 if device.type == "cuda" else 1024
+    large = device.type != "cpu"
+    side = 8192 if large else 1024
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     flops = 2 * side**3 * _rate(lambda: a @ b, device, seconds)
-    source = torch.empty(
-        2**28 if device.type == "cuda" else 2**26, dtype=torch.uint8, device=device
-    )
+    source = torch.empty(2**28 if large else 2**26, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() * _rate(lambda: target.copy_(source), device, seconds)
     return Ceilings(flops=flops, bandwidth=bandwidth)
@@ -83,15 +84,10 @@ def floor(module: nn.Module, run: Callable[[], Any], limits: Ceilings) -> Floor:
 def _rate(run: Callable[[], Any], device: torch.device, seconds: float) -> float:
     """Runs a second."""
     run()
-    _wait(device)
+    wait(device)
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         run()
         count += 1
-        _wait(device)
+        wait(device)
     return count / (time.perf_counter() - start)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

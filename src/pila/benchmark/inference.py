@@ -16,6 +16,7 @@ from pila.benchmark import companions
 from pila.benchmark import floor as floors
 from pila.benchmark.clock import Times, interleaved, peak_gib
 from pila.benchmark.models import Size, build_adapter, build_denoiser, denoiser_config, inputs
+from pila.errors import InputError
 
 GUIDANCE = 5.0
 
@@ -112,7 +113,15 @@ def measure(
 
     With fewer `layers` than the model's the frozen step is timed at one block and at that many,
     and continued to the full depth: its blocks are alike. The row says both numbers.
+
+    Raises:
+        InputError: as `build`, or one layer of several, from which nothing can be continued.
     """
+    depth = denoiser_config(model)["num_layers"]
+    if layers == 1 < depth:
+        raise InputError(
+            f"layers is 1, from which the {depth} of {model} cannot be told; use 2 to {depth}"
+        )
     step = build(
         model,
         size,
@@ -127,9 +136,8 @@ def measure(
     v = step.frozen()
     runs: dict[str, Callable[[], object]] = {"frozen": step.frozen}
     runs |= {f"K = {k}": lambda k=k: step.corrected(v, k) for k in top_ks}
-    depth = denoiser_config(model)["num_layers"]
     shallow: Step | None = None
-    if layers is not None and 1 < layers < depth:
+    if layers is not None and layers < depth:
         one: Any = build_denoiser(model, device=device, dtype=dtype, layers=1)
         if beside is not None:
             one = companions.put(beside, one, device=device, dtype=dtype)

@@ -35,7 +35,7 @@ class BenchmarkRequest:
     top_k: tuple[int, ...] = (0, 1, 2, 4, 8)
     """Numbers of experts."""
     layers: int | None = None
-    """Blocks of the denoiser that are built; all by default."""
+    """Blocks of the denoiser that are built, at least 2; all by default."""
     conv: tuple[Literal["factorised", "dense"], ...] = ("factorised",)
     """The adapter's convolutions; dense 3x3x3 is the reference that it is compared with."""
     compiled: bool = False
@@ -141,8 +141,7 @@ def run(request: BenchmarkRequest) -> dict[str, Any]:
             f"{device} has too little memory for {request.model} at {sizes[-1]}; take fewer "
             "--layers or a smaller --resolution"
         ) from None
-    about = describe(device)
-    results = _added(request.output, about, [{"device": about["device"]} | row for row in rows])
+    results = _added(request.output, describe(device), rows)
     return results | {"new": len(rows)}
 
 
@@ -152,8 +151,10 @@ def describe(device: Any) -> dict[str, Any]:
 
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-    else:
+    elif device.type == "cpu":
         name = f"{_processor()}, {torch.get_num_threads()} threads"
+    else:
+        name = f"{device.type} of {_processor()}"
     versions = {package: version(package) for package in ("torch", "diffusers", "pila")}
     return {"device": name, "versions": versions | {"python": platform.python_version()}}
 
@@ -237,7 +238,10 @@ def _check(request: BenchmarkRequest) -> None:
 
 
 def _added(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Today's file of this device with the rows at its end."""
+    """Today's file of this device with the rows at its end.
+
+    Each row says what it was measured with: a file's rows may be of several commits.
+    """
     from pila.provenance import commit
     from pila.video import written_whole
 
@@ -245,8 +249,12 @@ def _added(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> d
     path = folder / f"{name}-{datetime.now(UTC).date()}.json"
     before: list[dict[str, Any]] = []
     if path.is_file():
-        before = json.loads(path.read_text())["rows"]
-    results = about | {"commit": commit(), "rows": before + rows}
+        kept = json.loads(path.read_text())
+        # Older files say it once for all rows.
+        once = {name: kept[name] for name in ("versions", "commit") if name in kept}
+        before = [once | row for row in kept["rows"]]
+    about = about | {"commit": commit()}
+    results = {"device": about["device"], "rows": before + [about | row for row in rows]}
     with written_whole(path) as part:
         part.write_text(json.dumps(results, indent=1) + "\n")
     return results | {"file": str(path)}

@@ -224,16 +224,15 @@ def _data_cache(command: DataCache) -> None:
     from pila.data.records import View
     from pila.data.shards import estimate, write_shards
     from pila.data.sources import WORLD, find_source
-    from pila.plan import WAN_SAMPLING
+    from pila.plan import model_sampling
 
     folder = find_model(command.model)
     facts = ModelFacts.of(folder)
-    own = own_settings(folder)
-    sizes = {name: WAN_SAMPLING[name] for name in ("height", "width", "num_frames", "fps")}
-    sizes |= {name: own[name] for name in sizes if name in own}
+    own = model_sampling(folder)
+    sizes = {name: own[name] for name in ("height", "width", "num_frames", "fps")}
     asked = {name: getattr(command, name) for name in sizes}
     view = View(**sizes | {name: value for name, value in asked.items() if value is not None})
-    known = tuple(own.get("scenes", ())) if command.source == WORLD else ()
+    known = tuple(own_settings(folder).get("scenes", ())) if command.source == WORLD else ()
     source = find_source(
         command.source,
         facts=facts,

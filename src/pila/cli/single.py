@@ -186,7 +186,7 @@ def _benchmark(request: BenchmarkRequest) -> None:
     if request.json:
         print(json.dumps(results))
         return
-    print(f"{results['device']}, torch {results['versions']['torch']}")
+    print(f"{results['device']}, torch {new[-1]['versions']['torch']}")
     print(table(new))
     print(f"\nadded to {results['file']}")
 

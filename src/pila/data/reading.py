@@ -75,7 +75,7 @@ def read_frames(record: VideoRecord, view: View) -> Iterator[np.ndarray]:
 @contextmanager
 def _opened(record: VideoRecord) -> Iterator[Any]:
     content = _content(record.path, record.member)
-    with av.open(content, mode="r") as container:
+    with av.open(content, mode="r", metadata_errors="replace") as container:
         yield container
 
 
@@ -86,7 +86,7 @@ def _content(path: Path, member: str | None) -> str | io.BytesIO:
     if member is None:
         if path.stat().st_size == 0:
             raise ClipError(f"empty: {path} has 0 bytes")
-        return str(path)
+        return str(path.absolute())  # FFmpeg takes what stands before a colon for a protocol
     try:
         with zipfile.ZipFile(path) as archive:
             content = archive.read(member)  # checks the member's CRC

@@ -40,7 +40,8 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
     axis.set_ylabel("relative residual")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7, ncols=4)
-    axis.set_title(Path(report.file).name, fontsize=10)
+    # A file's name is no formula, whatever stands between its dollars.
+    axis.set_title(Path(report.file).name, fontsize=10, parse_math=False)
     picks = np.linspace(0, len(residual) - 1, COLUMNS).round().astype(int)
     height, width = frames.shape[1:3]
     for cell, index in zip(below.subplots(1, COLUMNS), picks, strict=True):

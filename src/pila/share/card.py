@@ -1,7 +1,7 @@
 """The model card of an adapter, filled from its files alone; what they do not say is left open."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -9,6 +9,7 @@ from typing import Any
 
 from pila.backbones.attachments import Attachment
 from pila.backbones.embedded import HUB_ID
+from pila.diagnose.run_folder import STAGES
 from pila.errors import InputError
 from pila.evaluate.experiments.report import NOT_WAN, table
 from pila.provenance import weights_hash
@@ -27,8 +28,9 @@ class Training:
     """What a run's folder says about how an adapter was made; empty where there is none.
 
     Attributes:
-        stages: each stage's `config.json`, by the name of its folder; "" for a run of one stage.
-        commit: of the code that ran, or None.
+        stages: each stage's `config.json` in the order of training, by the name of its folder; ""
+            for a run of one stage.
+        commit: of the code that ran the last one, or None.
     """
 
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -42,22 +44,41 @@ class Training:
         if adapter.name != "adapter":
             return cls()
         folders = [run] if (run / "commit").is_file() else []
-        folders = folders or sorted(p.parent for p in run.glob("*/commit"))
+        folders = folders or sorted((p.parent for p in run.glob("*/commit")), key=_order)
         folders = [f for f in folders if (f / "config.json").is_file()]
         if not folders:
             return cls()
         return cls(
             stages={
-                "" if f == run else f.name: json.loads((f / "config.json").read_text())
+                "" if f == run else f.name: json.loads(
+                    (f / "config.json").read_text(encoding="utf-8")
+                )
                 for f in folders
             },
-            commit=(folders[-1] / "commit").read_text().strip(),
+            commit=(folders[-1] / "commit").read_text(encoding="utf-8").strip(),
         )
 
     @property
     def model(self) -> str | None:
         """The generator that the last stage was trained with, as the run was told."""
         return next((str(c["model"]) for c in reversed(list(self.stages.values()))), None)
+
+
+def _order(stage: Path) -> tuple[int, str]:
+    known = STAGES.index(stage.name) if stage.name in STAGES else len(STAGES)
+    return known, stage.name
+
+
+def is_on_hub(model: str, around: Iterable[Path] = ()) -> bool:
+    """Whether a generator's name is a hub id, and not that of a local folder.
+
+    Args:
+        model: as a command was told it.
+        around: folders beside this one from which it may be the path of a folder.
+    """
+    if HUB_ID.fullmatch(model) is None:
+        return False
+    return not any((folder / model).exists() for folder in (Path(), *around))
 
 
 def read_results(path: Path, attachment: Attachment) -> Mapping[str, Any]:
@@ -107,7 +128,10 @@ def write_card(
         license: an identifier of the hub's, such as apache-2.0.
     """
     base = model or training.model
-    on_hub = base is not None and HUB_ID.fullmatch(base) is not None and not Path(base).exists()
+    # Older runs name a folder as they were told it: relative to where they were started, which
+    # mostly is around where they lie.
+    around = () if model else attachment.folder.resolve().parents
+    on_hub = base is not None and is_on_hub(base, around)
     embedded = base == "embedded"
     name = str(attachment.config.get("_class_name", ""))
     words = {
@@ -123,7 +147,7 @@ def write_card(
         "results": _results(results, weights_hash(attachment.folder)),
         "limits": f"- {license_words(license)}",
     }
-    return Template(TEMPLATE.read_text()).substitute(words)
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(words)
 
 
 def license_words(license: str | None) -> str:

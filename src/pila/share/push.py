@@ -1,6 +1,7 @@
 """An adapter to the hub: what is sent is looked at first, then goes up in one commit."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,18 @@ from typing import Any
 
 from pila.backbones.attachments import Attachment, look_at
 from pila.backbones.embedded import EMBEDDED_ADAPTER, HUB_ID, find_adapter
+from pila.backbones.repository import read_json
 from pila.errors import InputError
 from pila.plan import check_writable
-from pila.share.card import Training, read_results, write_card
+from pila.share.card import Training, is_on_hub, read_results, write_card
 from pila.video import written_whole
 
 CARD = Path("model_card.md")
 """Where a dry run writes the card."""
+KEPT = ("_class_name", "_diffusers_version")
+"""What goes up of diffusers' own entries of a config; others say where it lay on this machine."""
+LOCAL = "a local folder"
+"""What results say of their generator where it was one."""
 _HTTP_LIBRARIES = ("httpx", "httpx2", "requests")
 
 
@@ -26,7 +32,9 @@ class Pushed:
         repo: owner/name.
         private: whether only its owner sees it.
         files: bytes by name.
-        left_out: files of the folder that stay here: neither safetensors nor the config.
+        left_out: what stays here: files of the folder that are neither safetensors nor the config,
+            and entries of JSON files that name places on this machine, as `config.json:
+            _name_or_path`.
         card: where a dry run wrote the card, else None.
         url: of the commit; None for a dry run.
     """
@@ -78,10 +86,14 @@ def push(
         model = "embedded"
     found = None if results is None else read_results(results, attachment)
     paths = _paths(attachment.folder)
-    if results is not None:
-        paths["results.json"] = results
-    sent = set(paths.values())
-    left_out = sorted(p.name for p in attachment.folder.iterdir() if p not in sent)
+    left_out = sorted(p.name for p in attachment.folder.iterdir() if p.name not in paths)
+    contents: dict[str, Path | bytes] = dict(paths)
+    if "config.json" in paths:
+        contents["config.json"], dropped = _config_to_send(paths["config.json"])
+        left_out += [f"config.json: {key}" for key in dropped]
+    if results is not None and found is not None:
+        contents["results.json"], local = _results_to_send(results, found)
+        left_out += ["results.json: protocol.model"] if local else []
     text = write_card(
         attachment, repo, training=training, model=model, results=found, license=license
     )
@@ -91,16 +103,19 @@ def push(
             raise InputError(f"{place} is there already; delete it, or name another --card")
         check_writable(place.parent)
         with written_whole(place) as part:
-            part.write_text(text)
+            part.write_text(text, encoding="utf-8")
     elif card is not None:
         if not card.is_file():
             raise InputError(f"there is no card {card}; write one with --dry-run first")
-        text = card.read_text()
-    files = {name: path.stat().st_size for name, path in paths.items()}
-    files["README.md"] = len(text.encode())
+        text = card.read_text(encoding="utf-8")
+    contents["README.md"] = text.encode()
+    files = {
+        name: len(content) if isinstance(content, bytes) else content.stat().st_size
+        for name, content in contents.items()
+    }
     url = None
     if not dry_run:
-        url = _upload(repo, paths, text, public=public, message=message or "Upload with pila push")
+        url = _upload(repo, contents, public=public, message=message or "Upload with pila push")
     return Pushed(
         repo=repo,
         private=not public,
@@ -133,7 +148,29 @@ def _paths(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
-def _upload(repo: str, paths: dict[str, Path], card: str, *, public: bool, message: str) -> str:
+def _config_to_send(path: Path) -> tuple[Path | bytes, list[str]]:
+    """A config as it goes up, and the names of its entries that stay here."""
+    config = read_json(path)
+    dropped = [key for key in config if key.startswith("_") and key not in KEPT]
+    if not dropped:
+        return path, []
+    return _as_json({k: v for k, v in config.items() if k not in dropped}), dropped
+
+
+def _results_to_send(path: Path, results: Mapping[str, Any]) -> tuple[Path | bytes, bool]:
+    """Results as they go up, and whether the name of their generator stays here."""
+    model = str(results["protocol"].get("model", "embedded"))
+    if model == "embedded" or is_on_hub(model, path.resolve().parents):
+        return path, False
+    protocol = {**results["protocol"], "model": LOCAL}
+    return _as_json({**results, "protocol": protocol}), True
+
+
+def _as_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _upload(repo: str, contents: Mapping[str, Path | bytes], *, public: bool, message: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -146,8 +183,10 @@ def _upload(repo: str, paths: dict[str, Path], card: str, *, public: bool, messa
     api = HfApi(library_name="pila")
     with _hub_errors(repo):
         _prepare_repository(api, repo, public=public)
-        operations = [CommitOperationAdd("README.md", card.encode())]
-        operations += [CommitOperationAdd(name, str(path)) for name, path in paths.items()]
+        operations = [
+            CommitOperationAdd(name, str(content) if isinstance(content, Path) else content)
+            for name, content in contents.items()
+        ]
         return str(api.create_commit(repo, operations, commit_message=message).commit_url)
 
 

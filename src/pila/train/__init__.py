@@ -148,6 +148,7 @@ def configs(
     Raises:
         InputError: an unknown recipe or option, or a value that does not fit it.
     """
+    from pila.backbones.embedded import whole_path
     from pila.recipes import RECIPES
     from pila.train.config import changed
 
@@ -156,7 +157,8 @@ def configs(
     chosen = RECIPES[recipe]()
     stages = chosen if isinstance(chosen, dict) else {"": chosen}
     given: dict[str, Any] = {"seed": seed}
-    given |= {"model": model} if model is not None else {}
+    # A folder as it was given may look like a hub id, and says nothing anywhere else.
+    given |= {"model": whole_path(model)} if model is not None else {}
     given |= {"data": str(data)} if data is not None else {}
     stages = {name: replace(changed(c, changes or {}), **given) for name, c in stages.items()}
     if steps is not None:
@@ -230,12 +232,12 @@ def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:
 
 def _check_same(folder: Path, config: "TrainConfig") -> None:
     """Refuse a finished stage of another configuration: its adapter is not what was asked for."""
-    from pila.train.config import differing
+    from pila.train.config import differing, with_whole_model
 
     path = folder / "config.json"
     was = json_module.loads(path.read_text()) if path.is_file() else {}
     # What a stage begins with is what the one before it has left, which is looked at by itself.
-    others = differing(was, config.as_saved()) - {"start"}
+    others = differing(with_whole_model(was), config.as_saved()) - {"start"}
     if others:
         raise InputError(
             f"{folder} holds a finished stage of another config ({', '.join(sorted(others))} "

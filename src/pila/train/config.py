@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from pila.backbones.embedded import whole_path
 from pila.errors import InputError
 from pila.physics.residual import Family
 from pila.world.corpus import CorpusConfig
@@ -406,6 +407,12 @@ def differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") 
         elif was[name] != now[name]:
             found.add(prefix + name)
     return found
+
+
+def with_whole_model(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved configuration that names a local model by its whole path, as older ones do not."""
+    model = saved.get("model")
+    return {**saved, "model": whole_path(model)} if isinstance(model, str) else dict(saved)
 
 
 INSIDE_TASKS = ("prophy", "lora", "fine-tune")

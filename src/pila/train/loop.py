@@ -26,7 +26,7 @@ from pila.errors import InputError
 from pila.progress import progress_bar
 from pila.provenance import commit
 from pila.train import checkpoint, zero
-from pila.train.config import OptimConfig, TrainConfig
+from pila.train.config import OptimConfig, TrainConfig, with_whole_model
 from pila.train.draws import Draws, rows_of
 from pila.train.optimizer import make_optimizers
 
@@ -349,8 +349,9 @@ def _resume(
         return 0, {}
     tensors, record = found
     mine = config.as_saved()
-    if record["config"] != mine:
-        changed = [k for k in mine if record["config"].get(k) != mine[k]]
+    was = with_whole_model(record["config"])
+    if was != mine:
+        changed = [k for k in mine if was.get(k) != mine[k]]
         raise InputError(
             f"{output} holds a checkpoint of another config ({', '.join(changed)} differ); "
             "choose another --output, or delete that folder"

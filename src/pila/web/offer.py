@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pila.backbones.attachments import check_attachments
 from pila.backbones.embedded import denoiser_configs, find_attachments, find_model
-from pila.backbones.repository import check_wan_repository, own_settings
+from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
-from pila.plan import MAX_STEPS, Grid, Sampling
+from pila.plan import MAX_STEPS, Grid, Sampling, model_sampling
 from pila.request import GenerateRequest
 
 EMBEDDED = "embedded"
@@ -87,8 +87,7 @@ def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Offered:
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(f"{place} is an image-to-video model; the page takes text-to-video ones")
-    own = own_settings(folder)
-    sampling = Sampling.of(GenerateRequest(model=place), own)
+    sampling = Sampling.of(GenerateRequest(model=place), model_sampling(folder))
     limits = replace(
         limits,
         side=limits.side or max(sampling.height, sampling.width),

@@ -157,7 +157,7 @@ def damage(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "has zero length"
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             next(container.decode(video=0))
     except (FFmpegError, IndexError, StopIteration) as error:
         return f"is damaged ({' '.join(str(error).split()) or 'no frames'})"

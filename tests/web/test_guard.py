@@ -1,6 +1,7 @@
 """What reaches Gradio, and what does not."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -112,13 +113,57 @@ def test_other_names_and_other_sites(guard, files):
 
 def test_bodies_are_bounded(guard):
     path = "/gradio_api/queue/join"
-    assert ask(guard, "POST", path, content=b"x" * BODY_LIMIT).status_code == 200
-    assert ask(guard, "POST", path, content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+    longest = b'"' + b"x" * (BODY_LIMIT - 2) + b'"'
+    assert ask(guard, "POST", path, content=longest).status_code == 200
+    assert ask(guard, "POST", path, content=longest + b" ").status_code == 413
 
     async def chunks():
         yield b"x"
 
     assert ask(guard, "POST", path, content=chunks()).status_code == 413  # no length stated
+
+
+def file_at(address: str) -> dict:
+    return {"path": address, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [file_at("https://example.com/large")], "fn_index": 0},
+        {"data": [["a", {"b": [file_at("https://example.com/large")]}]]},
+        {"prompt": file_at("/etc/passwd")},
+        {"prompt": {"path": "https://example.com/", "meta": None}},
+    ],
+)
+@pytest.mark.parametrize("path", ["/queue/join", "/call/generate", "/call/v2/generate/", "/cancel"])
+def test_nothing_is_fetched_for_a_caller(guard, path, body):
+    """Gradio downloads, and then serves, what an object of this shape names."""
+    answer = ask(guard, "POST", f"/gradio_api{path}", json=body)
+    assert answer.status_code == 400
+    assert "files are not taken" in answer.json()["detail"]
+    for encoding in ("utf-16", "utf-32-le", "utf-8-sig"):
+        written = json.dumps(body).encode(encoding)
+        assert ask(guard, "POST", f"/gradio_api{path}", content=written).status_code == 400
+
+
+def test_a_call_is_json_and_arrives_whole(files):
+    came = []
+
+    async def app(scope, receive, send):
+        came.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(app, files=files, hosts=LOOPBACK)
+    path = "/gradio_api/queue/join"
+    call = {"data": ["the path of a ball", ["fluid"], 3, None], "event_data": {"token": "a"}}
+    assert ask(guard, "POST", path, json=call).status_code == 200
+    assert json.loads(came[0]) == call
+    assert ask(guard, "POST", path, content=b"").status_code == 200  # FastAPI says what is missing
+    for odd in (b"{", b"path", b"[" * 100_000, b"\xff"):
+        assert ask(guard, "POST", path, content=odd).status_code == 400
+    assert len(came) == 2
 
 
 def test_wrong_passwords_are_slowed_down(files):

@@ -1,6 +1,8 @@
 """What may reach Gradio: the routes that the page and its API need, and nothing else.
 
 Gradio serves uploads, proxies and monitoring besides; a page without uploads is safer without them.
+It also fetches whatever address a value names that is shaped like a file of its own, and serves what
+came; no value of this page is a file.
 """
 
 import json
@@ -58,9 +60,21 @@ class Guard:
             await send({"type": "websocket.close"})
         elif refusal := self._refusal(scope):
             await _answer(send, *refusal)
+        elif scope["method"] == "POST":
+            await self._post(scope, receive, send)
         else:
-            login = scope["method"] == "POST" and scope["path"].startswith("/login")
-            await self._app(scope, _bounded(receive), self._watched(scope, send) if login else send)
+            await self._app(scope, receive, send)
+
+    async def _post(self, scope: Any, receive: Any, send: Any) -> None:
+        body = await _whole(receive)
+        if body is None:
+            return
+        if scope["path"].startswith("/login"):
+            send = self._watched(scope, send)
+        elif refusal := _refusal_of(body):
+            await _answer(send, *refusal)
+            return
+        await self._app(scope, _again(body, receive), send)
 
     def _refusal(self, scope: Any) -> tuple[int, str] | None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
@@ -114,19 +128,47 @@ class Guard:
         return watched
 
 
-def _bounded(receive: Any) -> Any:
-    """`receive` that ends a body longer than was stated, whatever the server let through."""
-    taken = 0
-
-    async def bounded() -> Any:
-        nonlocal taken
+async def _whole(receive: Any) -> bytes | None:
+    """A request's body; None where the client left, or sent more than it stated."""
+    body, more = b"", True
+    while more:
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > BODY_LIMIT:
-            return {"type": "http.disconnect"}
-        return message
+        body += message.get("body", b"")
+        if message["type"] == "http.disconnect" or len(body) > BODY_LIMIT:
+            return None
+        more = message.get("more_body", False)
+    return body
 
-    return bounded
+
+def _again(body: bytes, receive: Any) -> Any:
+    """`receive` that begins with a body that was taken from it."""
+    given = False
+
+    async def again() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _refusal_of(body: bytes) -> tuple[int, str] | None:
+    """Why a call's body is not handed on; None where it is."""
+    try:
+        left = [json.loads(body)] if body else []  # as FastAPI reads it
+    except (ValueError, RecursionError):
+        return 400, "a request is JSON"
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if "path" in value:
+                return 400, "files are not taken here, nor addresses of any"
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return None
 
 
 def _client(scope: Any) -> str:

@@ -111,6 +111,29 @@ def test_other_names_and_other_sites(guard, files):
     assert ask(guard, "POST", path, content=b"{}", headers=own).status_code == 200
 
 
+def test_the_name_of_a_proxy(files):
+    """Whether it hands on the name that it was asked by, as it should, or its own of this page."""
+    path, public = "/gradio_api/queue/join", "lab.example:8443"
+    guard = Guard(App(), files=files, hosts=LOOPBACK, public=public)
+
+    def post(host, origin):
+        headers = {"host": host, "origin": origin}
+        return ask(guard, "POST", path, content=b"{}", headers=headers).status_code
+
+    assert ask(guard, "GET", "/", base="http://LAB.example").status_code == 200
+    assert ask(guard, "GET", "/", base="http://evil.example").status_code == 403
+    for host in (public, "127.0.0.1:7860"):
+        assert post(host, "https://lab.example:8443") == 200
+        assert post(host, "https://evil.example") == 403
+        assert post(host, "https://lab.example") == 403
+        assert post(host, "null") == 403
+    assert post("127.0.0.1:7860", "http://lab.example:8443") == 403
+    without = Guard(App(), files=files, hosts=LOOPBACK)
+    assert ask(without, "GET", "/", base="http://lab.example").status_code == 403
+    anywhere = Guard(App(), files=files, hosts=None, public="lab.example")
+    assert ask(anywhere, "GET", "/", base="http://10.0.0.7").status_code == 200
+
+
 def test_bodies_are_bounded(guard):
     path = "/gradio_api/queue/join"
     longest = b'"' + b"x" * (BODY_LIMIT - 2) + b'"'

@@ -24,6 +24,16 @@ def test_other_hosts_take_one(host):
     assert not Address(host=host, port=7860, password="x").is_loopback
 
 
+def test_the_name_of_a_proxy():
+    for name in ("lab.example", "lab.example:8443", "10.0.0.7"):
+        assert Address(host="127.0.0.1", port=7860, password="x", public=name).public == name
+    for name in ("https://lab.example", "lab.example/pila", "Lab.example", "", "a b", "lab:x"):
+        with pytest.raises(InputError, match="give the name alone"):
+            Address(host="127.0.0.1", port=7860, password="x", public=name)
+    with pytest.raises(InputError, match=r"lab\.example can be reached by others.*password-file"):
+        Address(host="127.0.0.1", port=7860, password=None, public="lab.example")
+
+
 def test_ports():
     with pytest.raises(InputError, match="port is 65536"):
         Address(host="127.0.0.1", port=65_536, password=None)
@@ -64,6 +74,7 @@ def test_password_files(tmp_path, caplog):
     ("options", "message"),
     [
         (["--host", "0.0.0.0"], "--password-file"),
+        (["--public-host", "lab.example"], "--password-file"),
         (["--password-file", "/nowhere/password"], "/nowhere/password"),
         (["--port", "70000"], "port is 70000"),
         (["--model", "nowhere"], "there is no model nowhere"),

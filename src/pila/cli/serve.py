@@ -22,6 +22,9 @@ class Serve:
     """Where to listen; 0 takes any free port."""
     host: str = "127.0.0.1"
     """Which interface; another than loopback takes --password-file."""
+    public_host: str | None = None
+    """The name under which a proxy in front serves the page by https, such as lab.example; with
+    the port where that is not 443. Takes --password-file."""
     password_file: Path | None = None
     """A text file whose first line is the password that the page asks for."""
     model: tuple[str, ...] = ()
@@ -74,7 +77,9 @@ def _serve(command: Serve) -> None:
     from pila.web.studio import Studio
 
     password = None if command.password_file is None else read_password(command.password_file)
-    address = Address(host=command.host, port=command.port, password=password)
+    address = Address(
+        host=command.host, port=command.port, password=password, public=command.public_host
+    )
     check_port(address)
     find_device(command.device)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)

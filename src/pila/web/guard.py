@@ -36,6 +36,8 @@ class Guard:
     Args:
         app: what it guards.
         files: the folder below which files are served.
+        public: the name under which a proxy serves the page by https, as browsers show it: with
+            the port where that is not 443.
         hosts: names under which the page may be asked for; None is any. A page on another site
             that has its name point to this machine would use the user's browser otherwise.
         clock: seconds, for the pause after failed logins.
@@ -47,9 +49,13 @@ class Guard:
         *,
         files: Path,
         hosts: frozenset[str] | None,
+        public: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app, self._files, self._hosts, self._clock = app, files, hosts, clock
+        if hosts is not None and public is not None:
+            self._hosts = hosts | {_host_name(public)}
+        self._public_origin = None if public is None else f"https://{public}"
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,10 +86,10 @@ class Guard:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         method, path = scope["method"], scope["path"]
         if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
-            return 403, "this page is served on the loopback interface only"
+            return 403, "this page has another name; a proxy's is given by --public-host"
         if method == "POST":
-            origin = headers.get("origin")
-            if origin is not None and origin.partition("://")[2] != headers.get("host"):
+            origin, host = headers.get("origin"), headers.get("host")
+            if origin not in (None, self._public_origin) and origin.partition("://")[2] != host:
                 return 403, "requests from pages of other sites are refused"
             length = headers.get("content-length", "")
             if not length.isdecimal() or int(length) > BODY_LIMIT:
@@ -176,6 +182,7 @@ def _client(scope: Any) -> str:
 
 
 def _host_name(host: str) -> str:
+    host = host.lower()
     return host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
 
 

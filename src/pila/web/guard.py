@@ -1,8 +1,8 @@
 """What may reach Gradio: the routes that the page and its API need, and nothing else.
 
 Gradio serves uploads, proxies and monitoring besides; a page without uploads is safer without them.
-It also fetches whatever address a value names that is shaped like a file of its own, and serves what
-came; no value of this page is a file.
+It also fetches whatever address a value names that is shaped like a file of its own, and serves
+what came; no value of this page is a file.
 """
 
 import json

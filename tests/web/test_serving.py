@@ -1,15 +1,17 @@
 """Who may reach the page: addresses, ports and password files."""
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
 
 from pila.cli import run
 from pila.errors import InputError
-from pila.web.serving import Address, check_port, read_password
+from pila.web.serving import Address, check_port, read_password, wait_for_a_signal
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
@@ -101,6 +103,24 @@ def test_without_gradio(capsys, monkeypatch):
     monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
     assert run(["serve"]) == 2
     assert "'.[web]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_soon_where_it_cannot_interrupt(number, monkeypatch):
+    class Deaf(threading.Event):
+        """As on Windows: a signal that comes while this waits is heard when the time is up."""
+
+        def wait(self, timeout=None):
+            assert timeout is not None
+            assert timeout <= 1
+            heard = self.is_set()
+            signal.raise_signal(number)
+            return heard
+
+    monkeypatch.setattr(threading, "Event", Deaf)
+    before = signal.getsignal(number)
+    wait_for_a_signal()
+    assert signal.getsignal(number) is before
 
 
 # In a process of its own: Gradio leaves event loops and sockets to the garbage collector.

@@ -188,7 +188,8 @@ def wait_for_a_signal() -> None:
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        while not told.wait(timeout=3600):
+        # Short, since on Windows nothing interrupts a wait.
+        while not told.wait(timeout=0.5):
             pass
     finally:
         for number, handler in before.items():

@@ -62,6 +62,7 @@ def _serve(command: Serve) -> None:
         )
 
     from pila.backbones.embedded import find_device
+    from pila.labels.parser import make_parser
     from pila.web.asked import Asked
     from pila.web.desk import Desk
     from pila.web.offer import Limits, offer
@@ -82,11 +83,12 @@ def _serve(command: Serve) -> None:
     )
     check_port(address)
     find_device(command.device)
+    parser = make_parser(command.parser)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)
     offered = offer(command.model, command.adapter, limits)
     results = Results(keep=command.keep, keep_hours=command.keep_hours)
     try:
-        studio = Studio(results, queue_size=command.queue)
+        studio = Studio(results, queue_size=command.queue, parser=parser)
         try:
             keep_gradio_in(results.root)
             from pila.web.app import build

@@ -226,7 +226,8 @@ def make_parser(
 
     `offline` never touches the network. `llm` asks an OpenAI-compatible server. `auto` asks one
     if a model is configured, and answers offline otherwise or when the server fails, with a
-    logged warning and a note in the `Parse`.
+    logged warning and a note in the `Parse`; a server that fails three times in a row is not asked
+    for a minute.
 
     Args:
         name: "auto", "offline" or "llm".

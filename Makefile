@@ -8,10 +8,26 @@ PILA := .venv/bin/pila
 .PHONY: demo strip docs site smoke test lint format types check clean
 .PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
+# A .venv is kept where it is whole and its Python is one of these, and PYTHON's where that is given.
+VERSIONS := 3.11 3.12 3.13
+version = $(shell $(1) -c 'import sys$(2); print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+comma := ,
+OWN = $(call version,.venv/bin/python,$(comma) pip)
+GIVEN = $(call version,$(PYTHON))
+WANTED := $(VERSIONS)
+ifneq ($(origin PYTHON),file)
+WANTED := $(GIVEN)
+ifneq ($(GIVEN),$(OWN))
+.PHONY: $(PILA)
+endif
+endif
+KEPT = $(filter $(WANTED),$(filter $(VERSIONS),$(OWN)))
+
 # The console script is the stamp: pip writes it last, so a broken install is tried again.
 $(PILA): pyproject.toml constraints.txt
+	@$(if $(KEPT)$(filter $(VERSIONS),$(GIVEN)),:,echo "$(PYTHON) is $(if $(GIVEN),Python $(GIVEN),no Python that runs); pila takes one of $(VERSIONS): make PYTHON=python3.12, say" >&2; exit 1)
 	@echo "== building .venv (PyTorch is the large download; once)"
-	$(PYTHON) -m venv .venv
+	$(if $(KEPT),,$(PYTHON) -m venv --clear .venv)
 	.venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	@touch $@
 	@echo "== .venv is ready: $(PILA) --help"

@@ -1,9 +1,13 @@
 """`pila doctor`: what it says of this machine, and of one where something is wrong."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from pila import doctor
 from pila.cli import run
@@ -46,6 +50,63 @@ def test_a_damaged_embedded_model_is_found(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "fault", ["ImportError('no torch here')", "OSError('libcudart.so.12: cannot open')"]
+)
+def test_a_torch_that_cannot_be_loaded_is_a_problem(fault, tmp_path):
+    """The command itself, which must not need what it is asked about."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(f"raise {fault}")
+    paths = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
+    done = subprocess.run(
+        [sys.executable, "-m", "pila.cli", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert done.stderr == ""
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert any(f"PyTorch or its driver does not work ({fault[:7]}" in p for p in said["problems"])
+    assert [d["kind"] for d in said["devices"]] == ["cpu"]
+
+
+def test_a_missing_torch_is_one_problem(monkeypatch):
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else real(name))
+    (problem,) = examine().problems
+    assert problem.startswith("torch is not installed: run make again")
+
+
+def test_a_gpu_that_does_not_answer_is_a_problem(monkeypatch):
+    def busy(device):
+        if device == 0:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy\nor unavailable")
+        return 10**9, 8 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", busy)
+    found = examine()
+    assert [d.kind for d in found.devices] == ["cpu", "cuda:1"]
+    (problem,) = found.problems
+    assert problem.startswith("cuda:0 does not answer (RuntimeError: CUDA error: all CUDA-capable")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("probe", ["_cpu", "_accelerators", "_cache", "_hub", "_assets", "_parser"])
+def test_no_probe_is_a_traceback(probe, monkeypatch):
+    def broken(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctor, probe, broken)
+    found = examine()
+    assert any("PermissionError: [Errno 13]" in problem for problem in found.problems)
+    assert f"problem    {found.problems[0]}" in text(found)
+    json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
     ("memory", "model", "said"),
     [
         (80.0, "Wan2.1-T2V-1.3B", "fit cuda:0 whole"),
@@ -68,5 +129,5 @@ def test_the_parser_is_named(monkeypatch):
     monkeypatch.delenv("PILA_LLM_MODEL", raising=False)
     assert "offline" in doctor._parser()
     monkeypatch.setenv("PILA_LLM_MODEL", "Qwen/Qwen3-8B")
-    monkeypatch.setenv("PILA_LLM_BASE_URL", "http://localhost:8000/v1")
-    assert doctor._parser() == "language model Qwen/Qwen3-8B at http://localhost:8000/v1"
+    monkeypatch.setenv("PILA_LLM_BASE_URL", "http://me:secret@localhost:8000/v1")
+    assert doctor._parser() == "language model Qwen/Qwen3-8B at http://localhost:8000"

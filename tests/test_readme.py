@@ -31,6 +31,16 @@ def test_links_resolve(link):
     assert (ROOT / link).exists()
 
 
+def test_bounds_are_the_same_wherever_they_are_stated():
+    bounds = (ROOT / "pyproject.toml").read_text()
+    stated = re.findall(
+        r"(torch|transformers) >= ([\d.]+)", (ROOT / "comfyui/README.md").read_text()
+    )
+    assert [name for name, _ in stated] == ["torch", "transformers"]
+    assert all(f'"{name}>={bound}"' in bounds.replace(".0", "") for name, bound in stated)
+    assert bounds.count('"gradio>=') == bounds.count('"gradio>=6.24"') == 2
+
+
 @pytest.mark.slow
 def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -4,11 +4,13 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 PACKAGES = (
     "pila",
     "torch",
@@ -72,9 +74,9 @@ class Checkup:
         platform: operating system and architecture.
         packages: versions; None where one is missing.
         extras: optional packages likewise.
-        devices: the CPU first.
+        devices: the CPU first; without memory where that cannot be asked.
         fits: by model, how its weights fit the best device.
-        paths: where caches lie, and GB free there.
+        paths: where caches lie, and GB free there, None where that cannot be asked.
         parser: who finds a prompt's categories.
         problems: what is wrong, each with its remedy; none is good.
     """
@@ -95,7 +97,10 @@ class Checkup:
 
 
 def examine() -> Checkup:
-    """Look at everything; nothing is loaded onto a device and nothing is downloaded."""
+    """Look at everything; nothing is loaded onto a device and nothing is downloaded.
+
+    It is for broken machines: what cannot be looked at is a problem, never an exception.
+    """
     packages = {name: _version(name) for name in PACKAGES}
     problems = [
         f"{name} is not installed: run make again, or pip install -c constraints.txt pila"
@@ -106,10 +111,39 @@ def examine() -> Checkup:
         problems.append(
             f"Python is {platform.python_version()}; pila is made for 3.11 to 3.13: use one of them"
         )
-    devices = [_cpu(), *_accelerators(problems)]
-    paths = {"latents, results": _cache(), "models of the hub": _hub()}
-    about = {name: _place(path, problems) for name, path in paths.items()}
-    problems += _assets()
+
+    def tried(what: str, probe: Callable[[], T], otherwise: T, remedy: str) -> T:
+        try:
+            return probe()
+        except Exception as error:
+            problems.append(f"{what} ({_one_line(error)}); {remedy}")
+            return otherwise
+
+    blind = Device(name="unknown", kind="cpu", memory_gb=0.0, free_gb=None)
+    cpu = tried("the CPU cannot be looked at", _cpu, blind, "pila runs without knowing it")
+    devices = [cpu]
+    if packages["torch"] is not None:
+        devices += tried(
+            "PyTorch or its driver does not work",
+            lambda: _accelerators(cpu, problems),
+            [],
+            "install PyTorch again, in the build for this machine (docs/install.md), and look "
+            "whether nvidia-smi works",
+        )
+    again = "set PILA_CACHE or HF_HOME to a place that can be read"
+    unknown: dict[str, Any] = {"path": "unknown", "free_gb": None}
+    about = {}
+    for name, find in {"latents, results": _cache, "models of the hub": _hub}.items():
+        about[name] = tried(
+            f"the place of {name} cannot be looked at",
+            lambda find=find: _place(find(), problems),
+            unknown,
+            again,
+        )
+    if not any(packages[name] is None for name in ("torch", "safetensors")):
+        problems += tried(
+            "the embedded model cannot be looked at", _assets, [], "install pila again"
+        )
     return Checkup(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -118,7 +152,7 @@ def examine() -> Checkup:
         devices=devices,
         fits={model: _fit(model, devices) for model in WEIGHTS},
         paths=about,
-        parser=_parser(),
+        parser=tried("the parser cannot be told", _parser, "unknown", "install pila again"),
         problems=problems,
     )
 
@@ -135,7 +169,8 @@ def text(checkup: Checkup) -> str:
         lines.append(f"device     {device.kind}: {device.name}, {device.memory_gb:.1f} GB{free}")
     lines += [f"model      {name}: {how}" for name, how in checkup.fits.items()]
     for name, place in checkup.paths.items():
-        lines.append(f"path       {name}: {place['path']}, {place['free_gb']:.1f} GB free")
+        free = "" if place["free_gb"] is None else f", {place['free_gb']:.1f} GB free"
+        lines.append(f"path       {name}: {place['path']}{free}")
     lines.append(f"parser     {checkup.parser}")
     lines += [f"problem    {problem}" for problem in checkup.problems]
     if not checkup.problems:
@@ -148,6 +183,10 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _cpu() -> Device:
@@ -168,22 +207,23 @@ def _cpu() -> Device:
     )
 
 
-def _accelerators(problems: list[str]) -> list[Device]:
-    try:
-        import torch
-    except ImportError:
-        return []
+def _accelerators(cpu: Device, problems: list[str]) -> list[Device]:
+    import torch
+
     if torch.cuda.is_available():
         found = []
         for i in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(i)
-            found.append(
-                Device(
-                    name=torch.cuda.get_device_name(i),
-                    kind=f"cuda:{i}",
-                    memory_gb=total / 1e9,
-                    free_gb=free / 1e9,
+            try:
+                free, total = torch.cuda.mem_get_info(i)
+                name = torch.cuda.get_device_name(i)
+            except RuntimeError as error:
+                problems.append(
+                    f"cuda:{i} does not answer ({_one_line(error)}); see with nvidia-smi who uses "
+                    "it, or hide it with CUDA_VISIBLE_DEVICES"
                 )
+                continue
+            found.append(
+                Device(name=name, kind=f"cuda:{i}", memory_gb=total / 1e9, free_gb=free / 1e9)
             )
         return found
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
@@ -192,7 +232,7 @@ def _accelerators(problems: list[str]) -> list[Device]:
             "PIP_EXTRA_INDEX_URL pointing at the CPU wheels"
         )
     if torch.backends.mps.is_available():
-        return [Device(name="Apple GPU", kind="mps", memory_gb=_cpu().memory_gb, free_gb=None)]
+        return [Device(name="Apple GPU", kind="mps", memory_gb=cpu.memory_gb, free_gb=None)]
     return []
 
 
@@ -255,4 +295,6 @@ def _parser() -> str:
     if not name:
         return "offline lexicon (set PILA_LLM_MODEL to ask a language model)"
     place = os.environ.get("PILA_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL")
-    return f"language model {name} at {place or 'api.openai.com'}"
+    from pila.labels.chat import shown_address  # the report is for others to read
+
+    return f"language model {name} at {shown_address(place) if place else 'api.openai.com'}"

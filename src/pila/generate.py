@@ -13,11 +13,11 @@ import numpy as np
 from pila.backbones.attachments import branches_on, generator_alone, names_on
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
-from pila.labels.parser import Parse, make_parser
+from pila.labels.parser import Parse, Parser, make_parser
 from pila.plan import Plan, prepare
 from pila.progress import only_own_progress, progress_bar
 from pila.request import GenerateRequest
-from pila.settings import settled, write_settings
+from pila.settings import by_hub_ids, settled, write_settings
 from pila.video import side_by_side, write_video
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ class Report:
 
 
 def generate(
-    request: GenerateRequest, *, pipeline: Any = None, on_step: OnStep | None = None
+    request: GenerateRequest,
+    *,
+    pipeline: Any = None,
+    parser: Parser | None = None,
+    on_step: OnStep | None = None,
 ) -> Report:
     """Do what a request asks: parse, load, sample, measure, write.
 
@@ -66,6 +70,7 @@ def generate(
         request: what to make.
         pipeline: what `load` gave for a request with the same model, adapter, device, dtype and
             offload; loaded here by default.
+        parser: finds the categories; made here as the request names it by default.
         on_step: is told of each denoising step, and may raise to end the work.
 
     Raises:
@@ -77,7 +82,7 @@ def generate(
     plan = prepare(request)
     seconds: dict[str, float] = {}
     with _timed(seconds, "parse"):
-        parse = _parse(plan)
+        parse = _parse(plan, parser)
     if pipeline is None:
         with _timed(seconds, "load"):
             pipeline = load(request)
@@ -119,8 +124,8 @@ def generate(
         write_settings(plan.files.settings, kept)
         written["settings"] = str(plan.files.settings)
     settings = asdict(plan.sampling) | {
-        "model": request.model,
-        "adapter": request.adapter,
+        "model": by_hub_ids(request.model),
+        "adapter": by_hub_ids(request.adapter),
         "seed": request.seed,
         "negative_prompt": request.negative_prompt,
         "adapter_scale": request.adapter_scale,
@@ -145,9 +150,9 @@ def generate(
     )
 
 
-def _parse(plan: Plan) -> Parse:
+def _parse(plan: Plan, parser: Parser | None) -> Parse:
     if plan.labels is None:
-        return make_parser(plan.request.parser)(plan.prompt)
+        return (parser or make_parser(plan.request.parser))(plan.prompt)
     return Parse(refined_prompt=plan.prompt, categories=plan.labels, evidence={}, parser="given")
 
 

@@ -42,12 +42,12 @@ def settled(
     """The request with every value that was left open as it was in force.
 
     Local models and adapters are named by their whole paths, so that the file can be used anywhere
-    on this machine.
+    on this machine; folders of the hub's cache by their ids, which other machines know too.
     """
     return replace(
         request,
-        model=whole_path(request.model),
-        adapter="+".join(whole_path(name) for name in _places(request.adapter)),
+        model=whole_path(by_hub_ids(request.model)),
+        adapter="+".join(whole_path(name) for name in _places(by_hub_ids(request.adapter))),
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
         height=sampling.height,
@@ -58,6 +58,11 @@ def settled(
         device=device,
         dtype=dtype,  # pyright: ignore[reportArgumentType]
     )
+
+
+def by_hub_ids(places: str) -> str:
+    """A model, or adapters joined by "+", with hub ids for those folders that the ids stand for."""
+    return "+".join(_hub_id(Path(name)) or name for name in _places(places))
 
 
 def write_settings(path: Path, request: GenerateRequest) -> None:
@@ -154,3 +159,16 @@ def _made_with(record: dict[str, Any]) -> str:
 def _places(adapter: str) -> list[str]:
     """An adapter's name at its "+", as `find_attachments` takes it apart."""
     return [adapter] if Path(adapter).expanduser().exists() else adapter.split("+")
+
+
+def _hub_id(folder: Path) -> str | None:
+    """The id of a snapshot in the hub's cache, or of the adapter in one.
+
+    None for an older snapshot as well: the id would give another.
+    """
+    snapshot = folder.parent if folder.name == "adapter" else folder
+    kind, *owner_and_name = snapshot.parent.parent.name.split("--")
+    newest = snapshot.parent.parent / "refs" / "main"
+    if snapshot.parent.name != "snapshots" or kind != "models" or not newest.is_file():
+        return None
+    return "/".join(owner_and_name) if newest.read_text().strip() == snapshot.name else None

@@ -6,8 +6,9 @@ import pytest
 from tests.labels.chat_server import HANG, Chat, serve
 
 from pila.labels.answers import KeptAnswer, default_cache_dir, load_kept
+from pila.labels.chat import shown_address
 from pila.labels.llm import LlmConfig, LlmParser, template
-from pila.labels.parser import ParserUnavailable, make_parser
+from pila.labels.parser import AnswersUnfit, ParserUnavailable, make_parser
 from pila.physics.bank import Category
 
 REFINED = json.dumps({"refined_prompt": "A ball falls and bounces off the floor."})
@@ -88,7 +89,8 @@ def test_twice_wrong_is_an_error_that_says_why(answer: str, fault: str) -> None:
     assert len(chat.requests) == 3
     message = str(caught.value)
     assert fault in message
-    assert chat.url in message
+    assert chat.url.removesuffix("/v1") in message
+    assert type(caught.value) is AnswersUnfit
     assert "--parser offline" in message
     assert "\n" not in message
 
@@ -227,6 +229,39 @@ def test_auto_falls_back_and_says_so(
     assert "HTTP status 500" in parse.note
     assert parse.categories == BOTH
     assert [r.levelno for r in caplog.records if r.name.startswith("pila")] == [logging.WARNING]
+
+
+def test_neither_note_nor_log_holds_a_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(500) as chat:
+        host = chat.url.removeprefix("http://").removesuffix("/v1")
+        monkeypatch.setenv("PILA_LLM_BASE_URL", f"http://user:secret@{host}/v1")
+        monkeypatch.setenv("PILA_LLM_MODEL", "tiny")
+        parser = make_parser("auto")
+        note = parser("a ball bounces").note
+        with pytest.raises(ParserUnavailable) as caught:
+            make_parser("llm")("a ball bounces")
+    assert f"language model tiny at http://{host}: HTTP" in note
+    for text in (note, str(caught.value), caplog.text, repr(parser)):
+        assert "secret" not in text
+    with pytest.raises(ValueError, match="must start with http") as refused:
+        LlmConfig(base_url="ftp://user:secret@host/v1", model="m")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host/v1", "https://host"),
+        ("http://u:p@host:80/v1?k=s#f", "http://host:80"),
+        ("http://u@x:p@[::1]:80/v1", "http://[::1]:80"),
+        ("u:p@host/v1", "(no whole address)"),
+        ("http://[::1", "(no whole address)"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
+    assert shown_address(url) == shown
 
 
 def test_auto_without_a_model_is_offline(

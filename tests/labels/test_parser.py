@@ -1,5 +1,7 @@
 import ast
 import json
+import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from pila import labels
 from pila.errors import InputError
 from pila.labels import check_prompt, make_parser, parse_categories
-from pila.labels.parser import PROMPT_LIMIT
+from pila.labels.parser import (
+    FAILURES,
+    PAUSE,
+    PROMPT_LIMIT,
+    AnswersUnfit,
+    AutoParser,
+    Parse,
+    ParserUnavailable,
+    Patience,
+)
 from pila.physics.bank import Category
 
 
@@ -76,6 +87,69 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     assert len(parse.categories) <= 3
     assert set(parse.evidence) == set(parse.categories)
     assert all(parse.evidence.values())
+
+
+class Scripted:
+    """Answers, or fails as it is told, and counts."""
+
+    def __init__(self) -> None:
+        self.fault: ParserUnavailable | None = None
+        self.asked = 0
+
+    def __call__(self, prompt: str) -> Parse:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        return Parse(refined_prompt=prompt, categories=(), parser="llm")
+
+
+def test_a_server_that_fails_again_and_again_has_a_pause() -> None:
+    now, llm = [1000.0], Scripted()
+    parser = AutoParser(llm, make_parser("offline"), Patience(lambda: now[0]))
+    llm.fault = ParserUnavailable("no answer within 30 s")
+    for _ in range(FAILURES - 1):
+        parser("a ball falls")
+    llm.fault = None
+    assert parser("a ball falls").parser == "llm"  # and the count begins anew
+    llm.fault = ParserUnavailable("no answer within 30 s")
+    notes = [parser("a ball falls").note for _ in range(FAILURES + 4)]
+    assert llm.asked == 2 * FAILURES
+    assert set(notes[:FAILURES]) == {"fallback: no answer within 30 s"}
+    assert set(notes[FAILURES:]) == {
+        "fallback: the language model failed 3 times in a row and has a pause"
+    }
+    now[0] += PAUSE
+    assert [parser("a ball falls").parser for _ in range(3)] == ["offline"] * 3
+    assert llm.asked == 2 * FAILURES + 1, "one more trial, and the next pause"
+    now[0] += PAUSE
+    llm.fault = None
+    assert [parser("a ball falls").parser for _ in range(3)] == ["llm"] * 3
+
+
+def test_answers_that_do_not_fit_are_no_reason_for_a_pause() -> None:
+    llm = Scripted()
+    llm.fault = AnswersUnfit("the answer does not fit")
+    parser = AutoParser(llm, make_parser("offline"))
+    for _ in range(FAILURES + 2):
+        assert parser("a ball falls").note == "fallback: the answer does not fit"
+    assert llm.asked == FAILURES + 2
+
+
+def test_the_pause_is_not_waited_for_by_many() -> None:
+    now = [0.0]
+    patience = Patience(lambda: now[0])
+    assert [patience.failed() for _ in range(FAILURES)] == [False, False, True]
+    now[0] += PAUSE
+    assert [patience.may_ask() for _ in range(3)] == [True, False, False]
+
+
+def test_a_parser_can_go_to_another_process() -> None:
+    parser = AutoParser(Scripted(), make_parser("offline"), Patience(time.monotonic))
+    for _ in range(FAILURES):
+        parser.patience.failed()
+    again = pickle.loads(pickle.dumps(parser))
+    assert again.patience.may_ask()
+    assert again("a ball falls").parser == "llm"
 
 
 def test_the_client_is_imported_only_when_a_model_is_asked() -> None:

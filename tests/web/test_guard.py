@@ -1,6 +1,7 @@
 """What reaches Gradio, and what does not."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -110,15 +111,82 @@ def test_other_names_and_other_sites(guard, files):
     assert ask(guard, "POST", path, content=b"{}", headers=own).status_code == 200
 
 
+def test_the_name_of_a_proxy(files):
+    """Whether it hands on the name that it was asked by, as it should, or its own of this page."""
+    path, public = "/gradio_api/queue/join", "lab.example:8443"
+    guard = Guard(App(), files=files, hosts=LOOPBACK, public=public)
+
+    def post(host, origin):
+        headers = {"host": host, "origin": origin}
+        return ask(guard, "POST", path, content=b"{}", headers=headers).status_code
+
+    assert ask(guard, "GET", "/", base="http://LAB.example").status_code == 200
+    assert ask(guard, "GET", "/", base="http://evil.example").status_code == 403
+    for host in (public, "127.0.0.1:7860"):
+        assert post(host, "https://lab.example:8443") == 200
+        assert post(host, "https://evil.example") == 403
+        assert post(host, "https://lab.example") == 403
+        assert post(host, "null") == 403
+    assert post("127.0.0.1:7860", "http://lab.example:8443") == 403
+    without = Guard(App(), files=files, hosts=LOOPBACK)
+    assert ask(without, "GET", "/", base="http://lab.example").status_code == 403
+    anywhere = Guard(App(), files=files, hosts=None, public="lab.example")
+    assert ask(anywhere, "GET", "/", base="http://10.0.0.7").status_code == 200
+
+
 def test_bodies_are_bounded(guard):
     path = "/gradio_api/queue/join"
-    assert ask(guard, "POST", path, content=b"x" * BODY_LIMIT).status_code == 200
-    assert ask(guard, "POST", path, content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+    longest = b'"' + b"x" * (BODY_LIMIT - 2) + b'"'
+    assert ask(guard, "POST", path, content=longest).status_code == 200
+    assert ask(guard, "POST", path, content=longest + b" ").status_code == 413
 
     async def chunks():
         yield b"x"
 
     assert ask(guard, "POST", path, content=chunks()).status_code == 413  # no length stated
+
+
+def file_at(address: str) -> dict:
+    return {"path": address, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [file_at("https://example.com/large")], "fn_index": 0},
+        {"data": [["a", {"b": [file_at("https://example.com/large")]}]]},
+        {"prompt": file_at("/etc/passwd")},
+        {"prompt": {"path": "https://example.com/", "meta": None}},
+    ],
+)
+@pytest.mark.parametrize("path", ["/queue/join", "/call/generate", "/call/v2/generate/", "/cancel"])
+def test_nothing_is_fetched_for_a_caller(guard, path, body):
+    """Gradio downloads, and then serves, what an object of this shape names."""
+    answer = ask(guard, "POST", f"/gradio_api{path}", json=body)
+    assert answer.status_code == 400
+    assert "files are not taken" in answer.json()["detail"]
+    for encoding in ("utf-16", "utf-32-le", "utf-8-sig"):
+        written = json.dumps(body).encode(encoding)
+        assert ask(guard, "POST", f"/gradio_api{path}", content=written).status_code == 400
+
+
+def test_a_call_is_json_and_arrives_whole(files):
+    came = []
+
+    async def app(scope, receive, send):
+        came.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(app, files=files, hosts=LOOPBACK)
+    path = "/gradio_api/queue/join"
+    call = {"data": ["the path of a ball", ["fluid"], 3, None], "event_data": {"token": "a"}}
+    assert ask(guard, "POST", path, json=call).status_code == 200
+    assert json.loads(came[0]) == call
+    assert ask(guard, "POST", path, content=b"").status_code == 200  # FastAPI says what is missing
+    for odd in (b"{", b"path", b"[" * 100_000, b"\xff"):
+        assert ask(guard, "POST", path, content=odd).status_code == 400
+    assert len(came) == 2
 
 
 def test_wrong_passwords_are_slowed_down(files):

@@ -1,8 +1,15 @@
 """What a page offers is looked at before it is served, and names do not show the server's paths."""
 
+import shutil
+from pathlib import Path
+
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from pila.errors import InputError
+from pila.settings import by_hub_ids
+from pila.web.asked import asked, to_request
 from pila.web.offer import Limits, offer
 
 
@@ -19,6 +26,44 @@ def test_each_model_has_the_adapters_that_fit_it(wan_folder, adapter_folder):
     assert offered[wan_folder.name].adapters == {adapter_folder.name: str(adapter_folder)}
     assert offered["embedded"].adapters == {"embedded": "embedded"}
     assert offered[wan_folder.name].limits == Limits(steps=50, side=32, frames=9)
+
+
+def in_the_hubs_cache(cache: Path, hub_id: str, folder: Path) -> Path:
+    """A copy of a folder where a download of that id would lie."""
+    repository = cache / "--".join(("models", *hub_id.split("/")))
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    return shutil.copytree(folder, repository / "snapshots" / ("a" * 40))
+
+
+def test_the_hub_is_asked_at_the_start_alone(
+    wan_folder, adapter_folder, plain_adapter_folder, tmp_path, monkeypatch
+):
+    """And what was made names ids, which mean the same elsewhere, not folders of the cache."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    model = in_the_hubs_cache(tmp_path, "me/wan", wan_folder)
+    adapter = in_the_hubs_cache(tmp_path, "me/heat", adapter_folder)
+    inside = in_the_hubs_cache(tmp_path, "me/run", tmp_path / "models--me--heat")
+    shutil.copytree(plain_adapter_folder, inside / "adapter")
+    asked_for = []
+    real = huggingface_hub.snapshot_download
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda i, **k: asked_for.append(i) or real(i, **k)
+    )
+    offered = offer(["me/wan"], ["me/heat", "me/run"])
+    assert sorted(asked_for) == ["me/heat", "me/run", "me/wan"]
+    assert list(offered) == ["me/wan", "embedded"]
+    assert offered["me/wan"].place == str(model)
+    assert offered["me/wan"].adapters == {"me/heat": str(adapter), "me/run": f"{inside}/adapter"}
+
+    request = to_request(asked({"prompt": "a ball"}), offered, output=Path("o.mp4"), device="cpu")
+    assert (request.model, request.adapter) == (str(model), str(adapter))
+    assert by_hub_ids(request.model) == "me/wan"
+    assert by_hub_ids(f"{adapter}+{inside}/adapter") == "me/heat+me/run"
+    (tmp_path / "models--me--wan" / "refs" / "main").write_text("b" * 40)
+    assert by_hub_ids(request.model) == str(model), "the id would give another by now"
+    for other in ("embedded", "none", "me/wan", "embedded+none", str(wan_folder), "runs/x"):
+        assert by_hub_ids(other) == other
 
 
 def test_limits_hold_for_every_model(wan_folder, adapter_folder):

@@ -390,4 +390,7 @@ def test_nothing_else_is_served(url):
         assert httpx.get(base + path).status_code == status, path
     upload = httpx.post(f"{base}/gradio_api/upload", files={"files": b"x"})
     assert upload.status_code == 404
+    file = {"path": "https://example.com/", "meta": {"_type": "gradio.FileData"}}
+    for call, body in (("categories", {"data": [file]}), ("v2/categories", {"prompt": file})):
+        assert httpx.post(f"{base}/gradio_api/call/{call}", json=body).status_code == 400
     assert httpx.get(base, headers={"host": "evil.example"}).status_code == 403

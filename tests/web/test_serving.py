@@ -1,15 +1,17 @@
 """Who may reach the page: addresses, ports and password files."""
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
 
 from pila.cli import run
 from pila.errors import InputError
-from pila.web.serving import Address, check_port, read_password
+from pila.web.serving import Address, check_port, read_password, wait_for_a_signal
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
@@ -22,6 +24,16 @@ def test_other_hosts_take_one(host):
     with pytest.raises(InputError, match=r"add --password-file FILE, or leave --host at 127\.0"):
         Address(host=host, port=7860, password=None)
     assert not Address(host=host, port=7860, password="x").is_loopback
+
+
+def test_the_name_of_a_proxy():
+    for name in ("lab.example", "lab.example:8443", "10.0.0.7"):
+        assert Address(host="127.0.0.1", port=7860, password="x", public=name).public == name
+    for name in ("https://lab.example", "lab.example/pila", "Lab.example", "", "a b", "lab:x"):
+        with pytest.raises(InputError, match="give the name alone"):
+            Address(host="127.0.0.1", port=7860, password="x", public=name)
+    with pytest.raises(InputError, match=r"lab\.example can be reached by others.*password-file"):
+        Address(host="127.0.0.1", port=7860, password=None, public="lab.example")
 
 
 def test_ports():
@@ -64,6 +76,7 @@ def test_password_files(tmp_path, caplog):
     ("options", "message"),
     [
         (["--host", "0.0.0.0"], "--password-file"),
+        (["--public-host", "lab.example"], "--password-file"),
         (["--password-file", "/nowhere/password"], "/nowhere/password"),
         (["--port", "70000"], "port is 70000"),
         (["--model", "nowhere"], "there is no model nowhere"),
@@ -90,6 +103,24 @@ def test_without_gradio(capsys, monkeypatch):
     monkeypatch.setattr("pila.cli.serve.find_spec", lambda name: None)
     assert run(["serve"]) == 2
     assert "'.[web]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_soon_where_it_cannot_interrupt(number, monkeypatch):
+    class Deaf(threading.Event):
+        """As on Windows: a signal that comes while this waits is heard when the time is up."""
+
+        def wait(self, timeout=None):
+            assert timeout is not None
+            assert timeout <= 1
+            heard = self.is_set()
+            signal.raise_signal(number)
+            return heard
+
+    monkeypatch.setattr(threading, "Event", Deaf)
+    before = signal.getsignal(number)
+    wait_for_a_signal()
+    assert signal.getsignal(number) is before
 
 
 # In a process of its own: Gradio leaves event loops and sockets to the garbage collector.

@@ -60,13 +60,13 @@ def held(monkeypatch):
     reached, go = threading.Event(), threading.Event()
     real = pila.web.studio.generate
 
-    def held(request: Any, *, pipeline: Any, on_step: Any) -> Any:
+    def held(request: Any, *, on_step: Any, **options: Any) -> Any:
         def on_step_held(*step: Any) -> None:
             on_step(*step)
             reached.set()
             assert go.wait(120)
 
-        return real(request, pipeline=pipeline, on_step=on_step_held)
+        return real(request, on_step=on_step_held, **options)
 
     monkeypatch.setattr(pila.web.studio, "generate", held)
     yield reached, go

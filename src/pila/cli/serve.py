@@ -22,6 +22,9 @@ class Serve:
     """Where to listen; 0 takes any free port."""
     host: str = "127.0.0.1"
     """Which interface; another than loopback takes --password-file."""
+    public_host: str | None = None
+    """The name under which a proxy in front serves the page by https, such as lab.example; with
+    the port where that is not 443. Takes --password-file."""
     password_file: Path | None = None
     """A text file whose first line is the password that the page asks for."""
     model: tuple[str, ...] = ()
@@ -59,6 +62,7 @@ def _serve(command: Serve) -> None:
         )
 
     from pila.backbones.embedded import find_device
+    from pila.labels.parser import make_parser
     from pila.web.asked import Asked
     from pila.web.desk import Desk
     from pila.web.offer import Limits, offer
@@ -74,14 +78,17 @@ def _serve(command: Serve) -> None:
     from pila.web.studio import Studio
 
     password = None if command.password_file is None else read_password(command.password_file)
-    address = Address(host=command.host, port=command.port, password=password)
+    address = Address(
+        host=command.host, port=command.port, password=password, public=command.public_host
+    )
     check_port(address)
     find_device(command.device)
+    parser = make_parser(command.parser)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)
     offered = offer(command.model, command.adapter, limits)
     results = Results(keep=command.keep, keep_hours=command.keep_hours)
     try:
-        studio = Studio(results, queue_size=command.queue)
+        studio = Studio(results, queue_size=command.queue, parser=parser)
         try:
             keep_gradio_in(results.root)
             from pila.web.app import build

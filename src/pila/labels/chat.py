@@ -6,6 +6,7 @@ The label parser and the benchmark judges both ask through here.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -19,6 +20,16 @@ class ChatFailed(Exception):
 
 class ChatTransient(Exception):
     """A failure that a second attempt may not meet; the message is the fault alone."""
+
+
+def shown_address(url: str) -> str:
+    """A server's address as messages and logs name it: no user, no password, no path."""
+    try:
+        parts = urlsplit(url)
+        where = parts.netloc.rpartition("@")[2]
+    except ValueError:  # brackets without an IPv6 address
+        where = ""
+    return f"{parts.scheme}://{where}" if where else "(no whole address)"
 
 
 @contextmanager

@@ -26,8 +26,15 @@ from pila.labels.answers import (
     load_kept,
     read_answer,
 )
-from pila.labels.chat import ChatFailed, ChatTransient, Message, chat_client, complete
-from pila.labels.parser import Parse, ParserUnavailable, check_prompt
+from pila.labels.chat import (
+    ChatFailed,
+    ChatTransient,
+    Message,
+    chat_client,
+    complete,
+    shown_address,
+)
+from pila.labels.parser import AnswersUnfit, Parse, ParserUnavailable, check_prompt
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -51,7 +58,7 @@ class LlmConfig:
         cache: False neither reads nor writes kept answers.
     """
 
-    base_url: str
+    base_url: str = field(repr=False)
     model: str
     api_key: str = field(default="not-needed", repr=False)
     timeout: float = 30.0
@@ -61,8 +68,8 @@ class LlmConfig:
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
             raise InputError(
-                f"the language model's address is {self.base_url!r}; it must start with http:// "
-                "or https://, e.g. http://localhost:8000/v1"
+                f"the language model's address is {shown_address(self.base_url)!r}; it must start "
+                "with http:// or https://, e.g. http://localhost:8000/v1"
             )
         if not (math.isfinite(self.timeout) and self.timeout > 0):
             raise InputError(f"the timeout is {self.timeout} s; it must be above 0, e.g. 30")
@@ -155,17 +162,17 @@ class LlmParser:
             {"role": "system", "content": template(name)},
             {"role": "user", "content": text},
         ]
-        fault = ""
+        fault, kind_of_fault = "", ParserUnavailable
         for _ in range(_ATTEMPTS):
             try:
                 reply = self._complete(client, messages)
                 return read_answer(kind, reply)
             except ChatTransient as error:
-                fault = str(error)
+                fault, kind_of_fault = str(error), ParserUnavailable
             except ValueError as error:
                 if isinstance(error, ParserUnavailable):
                     raise
-                fault = f"the answer does not fit: {error}"
+                fault, kind_of_fault = f"the answer does not fit: {error}", AnswersUnfit
                 messages = [
                     *messages[:2],
                     {"role": "assistant", "content": reply},
@@ -175,7 +182,7 @@ class LlmParser:
                         "Answer again with the JSON object alone.",
                     },
                 ]
-        raise self._unavailable(f"{fault}, {_ATTEMPTS} times ({name})")
+        raise kind_of_fault(self._said(f"{fault}, {_ATTEMPTS} times ({name})"))
 
     def _complete(self, client: "OpenAI", messages: list[Message]) -> str:
         try:
@@ -187,11 +194,11 @@ class LlmParser:
                 json_object=True,
             )
         except ChatFailed as error:
-            raise self._unavailable(str(error)) from error
+            raise ParserUnavailable(self._said(str(error))) from error
 
-    def _unavailable(self, fault: str) -> ParserUnavailable:
-        where = f"language model {self.config.model} at {self.config.base_url}"
-        return ParserUnavailable(f"{where}: {fault}; {_REMEDY}")
+    def _said(self, fault: str) -> str:
+        where = f"language model {self.config.model} at {shown_address(self.config.base_url)}"
+        return f"{where}: {fault}; {_REMEDY}"
 
 
 TEMPLATES = ("refine", "label")

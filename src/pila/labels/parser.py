@@ -7,8 +7,10 @@ model, `pila.labels.keywords` works from a lexicon without any network.
 
 import difflib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -18,6 +20,11 @@ from pila.physics.layout import Category
 
 PROMPT_LIMIT = 10_000
 """A prompt has fewer characters than this. UMT5 reads 512 tokens, about 2,000 characters."""
+
+FAILURES, PAUSE = 3, 60.0
+"""A server that failed so often in a row is not asked for so many seconds."""
+FALLBACK = "fallback: "
+"""What the note of an answer begins with that another parser gave in a model's place."""
 
 ParserName = Literal["auto", "offline", "llm"]
 logger = logging.getLogger(__name__)
@@ -64,6 +71,10 @@ class Parser(Protocol):
 
 class ParserUnavailable(InputError):
     """The language model gave no usable answer; the message names the cause and the remedy."""
+
+
+class AnswersUnfit(ParserUnavailable):
+    """The language model answered, with nothing that fits; it may do better at another prompt."""
 
 
 def check_prompt(prompt: str) -> str:
@@ -122,28 +133,83 @@ def parse_categories(text: str) -> tuple[Category, ...]:
     return tuple(dict.fromkeys(parse_category(name) for name in names))
 
 
+class Patience:
+    """Whether to ask a server that has failed: not for a while after `FAILURES` in a row.
+
+    Threads may share it. A copy in another process begins anew, since clocks differ.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._failures, self._until = 0, -float("inf")
+
+    def __reduce__(self) -> Any:
+        return Patience, (self._clock,)
+
+    def may_ask(self) -> bool:
+        """Whether to ask now; after a pause one caller may, and is waited for by no other."""
+        with self._lock:
+            now = self._clock()
+            if now < self._until:
+                return False
+            if self._failures >= FAILURES:
+                self._until = now + PAUSE
+            return True
+
+    def answered(self) -> None:
+        """The server is there."""
+        with self._lock:
+            self._failures, self._until = 0, -float("inf")
+
+    def failed(self) -> bool:
+        """The server is not there, once more; whether a pause begins."""
+        with self._lock:
+            self._failures += 1
+            if self._failures < FAILURES:
+                return False
+            self._until = self._clock() + PAUSE
+            return True
+
+
 @dataclass(frozen=True, slots=True)
 class AutoParser:
-    """Asks the language model, and answers offline, saying so, when it cannot."""
+    """Asks the language model, and answers offline, saying so, when it cannot.
+
+    A server that fails again and again is left alone for a while (`Patience`): one that hangs
+    would hold up each prompt by all of its time-outs.
+    """
 
     llm: Parser
     offline: Parser
+    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
     def __call__(self, prompt: str) -> Parse:
         """Parses one prompt; raises `InputError` only for the prompt's own faults."""
         check_prompt(prompt)
+        if not self.patience.may_ask():
+            fault = f"the language model failed {FAILURES} times in a row and has a pause"
+            return self._answer_offline(prompt, fault)
         try:
-            return self.llm(prompt)
+            parse = self.llm(prompt)
         except ParserUnavailable as error:
             logger.warning("label parser: %s; the offline parser answers instead", error)
-            parse = self.offline(prompt)
-            return Parse(
-                refined_prompt=parse.refined_prompt,
-                categories=parse.categories,
-                evidence=parse.evidence,
-                parser=parse.parser,
-                note=f"fallback: {error}",
-            )
+            if isinstance(error, AnswersUnfit):
+                self.patience.answered()
+            elif self.patience.failed():
+                logger.warning(
+                    "label parser: %d failures in a row; the offline parser answers for %.0f s",
+                    FAILURES,
+                    PAUSE,
+                )
+            return self._answer_offline(prompt, str(error))
+        self.patience.answered()
+        return parse
+
+    def _answer_offline(self, prompt: str, fault: str) -> Parse:
+        return replace(self.offline(prompt), note=f"{FALLBACK}{fault}")
 
 
 def make_parser(
@@ -160,7 +226,8 @@ def make_parser(
 
     `offline` never touches the network. `llm` asks an OpenAI-compatible server. `auto` asks one
     if a model is configured, and answers offline otherwise or when the server fails, with a
-    logged warning and a note in the `Parse`.
+    logged warning and a note in the `Parse`; a server that fails three times in a row is not asked
+    for a minute.
 
     Args:
         name: "auto", "offline" or "llm".

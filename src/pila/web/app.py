@@ -163,7 +163,7 @@ def build(desk: Desk) -> gr.Blocks:
             ask["top_k"] = None if ask["top_k"] == OWN_K else ask["top_k"]
             ask["labels"] = None if values[auto] else ask["labels"]
             try:
-                job = desk.submit(ask, _session(client))
+                job = await desk.take(ask, _session(client))
             except InputError as error:
                 yield {said: fragments.message(str(error), kind="error"), bar: ""}
                 return
@@ -282,7 +282,7 @@ def _add_api(desk: Desk) -> None:
         """
         values = {name: value for name, value in locals().items() if name in Asked.model_fields}
         try:
-            job = desk.submit(values, _session(client))
+            job = await desk.take(values, _session(client))
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         bar = gr.Progress()

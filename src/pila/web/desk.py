@@ -1,16 +1,20 @@
 """Between the page and the studio: requests in, progress out. Knows nothing of Gradio."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from pila.labels.parser import check_prompt, make_parser
+from pila.errors import InputError
+from pila.labels.parser import ParserUnavailable, check_prompt, make_parser
 from pila.request import GenerateRequest, ParserName
 from pila.web.asked import Asked, asked, check_length, to_request
 from pila.web.offer import Offered
 from pila.web.results import CLIP
-from pila.web.studio import Job, Progress, Studio
+from pila.web.studio import SILENT, Job, Progress, Studio, told
+
+logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.1
 """Seconds between looks at a job."""
@@ -26,7 +30,7 @@ class Desk:
         device: where to run.
         dtype: of the denoiser.
         offload: as in `pila generate`.
-        parser: who finds the categories.
+        parser: who finds the categories where the studio has no parser of its own.
     """
 
     studio: Studio
@@ -45,6 +49,25 @@ class Desk:
         ask = asked(values)
         return self.studio.submit(session, lambda token: self.request(ask, token))
 
+    async def take(self, values: dict[str, Any], session: str) -> Job:
+        """`submit` in a thread: its checks read files, and no other user's page waits for them.
+
+        Who leaves meanwhile cancels the job.
+
+        Raises:
+            InputError: one line for the user.
+        """
+        submitting = asyncio.ensure_future(asyncio.to_thread(self.submit, values, session))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(self._drop)
+            raise
+
+    def _drop(self, submitted: "asyncio.Future[Job]") -> None:
+        if not submitted.cancelled() and submitted.exception() is None:
+            self.studio.cancel(submitted.result())
+
     def request(self, ask: Asked, token: str) -> GenerateRequest:
         """The request to generate, with its results under `token`."""
         return to_request(
@@ -61,11 +84,16 @@ class Desk:
         """What the parser makes of a prompt.
 
         Raises:
-            InputError: no text, or too much of it.
+            InputError: no text, or too much of it, or no answer.
         """
         text = check_prompt(asked({"prompt": prompt}).prompt)
         check_length("prompt", text)
-        return make_parser(self.parser)(text).to_dict()
+        try:
+            parse = (self.studio.parser or make_parser(self.parser))(text).to_dict()
+        except ParserUnavailable as error:
+            logger.warning("%s", error)
+            raise InputError(SILENT) from None
+        return parse | {"note": told(parse["note"])}
 
     async def follow(self, job: Job) -> AsyncIterator[Progress]:
         """Each change of a job up to its end; who stops listening cancels it."""

@@ -1,6 +1,8 @@
 """What may reach Gradio: the routes that the page and its API need, and nothing else.
 
 Gradio serves uploads, proxies and monitoring besides; a page without uploads is safer without them.
+It also fetches whatever address a value names that is shaped like a file of its own, and serves
+what came; no value of this page is a file.
 """
 
 import json
@@ -34,6 +36,8 @@ class Guard:
     Args:
         app: what it guards.
         files: the folder below which files are served.
+        public: the name under which a proxy serves the page by https, as browsers show it: with
+            the port where that is not 443.
         hosts: names under which the page may be asked for; None is any. A page on another site
             that has its name point to this machine would use the user's browser otherwise.
         clock: seconds, for the pause after failed logins.
@@ -45,9 +49,13 @@ class Guard:
         *,
         files: Path,
         hosts: frozenset[str] | None,
+        public: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app, self._files, self._hosts, self._clock = app, files, hosts, clock
+        if hosts is not None and public is not None:
+            self._hosts = hosts | {_host_name(public)}
+        self._public_origin = None if public is None else f"https://{public}"
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -58,18 +66,30 @@ class Guard:
             await send({"type": "websocket.close"})
         elif refusal := self._refusal(scope):
             await _answer(send, *refusal)
+        elif scope["method"] == "POST":
+            await self._post(scope, receive, send)
         else:
-            login = scope["method"] == "POST" and scope["path"].startswith("/login")
-            await self._app(scope, _bounded(receive), self._watched(scope, send) if login else send)
+            await self._app(scope, receive, send)
+
+    async def _post(self, scope: Any, receive: Any, send: Any) -> None:
+        body = await _whole(receive)
+        if body is None:
+            return
+        if scope["path"].startswith("/login"):
+            send = self._watched(scope, send)
+        elif refusal := _refusal_of(body):
+            await _answer(send, *refusal)
+            return
+        await self._app(scope, _again(body, receive), send)
 
     def _refusal(self, scope: Any) -> tuple[int, str] | None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         method, path = scope["method"], scope["path"]
         if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
-            return 403, "this page is served on the loopback interface only"
+            return 403, "this page has another name; a proxy's is given by --public-host"
         if method == "POST":
-            origin = headers.get("origin")
-            if origin is not None and origin.partition("://")[2] != headers.get("host"):
+            origin, host = headers.get("origin"), headers.get("host")
+            if origin not in (None, self._public_origin) and origin.partition("://")[2] != host:
                 return 403, "requests from pages of other sites are refused"
             length = headers.get("content-length", "")
             if not length.isdecimal() or int(length) > BODY_LIMIT:
@@ -114,19 +134,47 @@ class Guard:
         return watched
 
 
-def _bounded(receive: Any) -> Any:
-    """`receive` that ends a body longer than was stated, whatever the server let through."""
-    taken = 0
-
-    async def bounded() -> Any:
-        nonlocal taken
+async def _whole(receive: Any) -> bytes | None:
+    """A request's body; None where the client left, or sent more than it stated."""
+    body, more = b"", True
+    while more:
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > BODY_LIMIT:
-            return {"type": "http.disconnect"}
-        return message
+        body += message.get("body", b"")
+        if message["type"] == "http.disconnect" or len(body) > BODY_LIMIT:
+            return None
+        more = message.get("more_body", False)
+    return body
 
-    return bounded
+
+def _again(body: bytes, receive: Any) -> Any:
+    """`receive` that begins with a body that was taken from it."""
+    given = False
+
+    async def again() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _refusal_of(body: bytes) -> tuple[int, str] | None:
+    """Why a call's body is not handed on; None where it is."""
+    try:
+        left = [json.loads(body)] if body else []  # as FastAPI reads it
+    except (ValueError, RecursionError):
+        return 400, "a request is JSON"
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if "path" in value:
+                return 400, "files are not taken here, nor addresses of any"
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return None
 
 
 def _client(scope: Any) -> str:
@@ -134,6 +182,7 @@ def _client(scope: Any) -> str:
 
 
 def _host_name(host: str) -> str:
+    host = host.lower()
     return host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
 
 

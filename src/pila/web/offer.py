@@ -1,11 +1,16 @@
 """What a page offers: models and adapters named at the start, each with the limits on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pila.backbones.attachments import check_attachments
-from pila.backbones.embedded import denoiser_configs, find_attachments, find_model
+from pila.backbones.embedded import (
+    denoiser_configs,
+    find_adapter,
+    find_attachments,
+    find_model,
+)
 from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
 from pila.plan import MAX_STEPS, Grid, Sampling, model_sampling
@@ -40,10 +45,10 @@ class Offered:
     """One model on offer.
 
     Attributes:
-        place: embedded, a folder or a hub id.
+        place: embedded or a folder; a hub id was resolved to its folder.
         own: what the model samples with unless asked otherwise, within the limits.
         limits: with nothing left open.
-        adapters: name on the page -> place, of those that fit.
+        adapters: name on the page -> place, of those that fit; hub ids resolved as well.
         grid: the sizes that the model takes.
     """
 
@@ -59,6 +64,8 @@ def offer(
 ) -> dict[str, Offered]:
     """Every model by its name on the page, in the order given, the embedded one at the end.
 
+    The hub is asked here alone: a page that asked it at each request would wait for it.
+
     Raises:
         InputError: a name cannot be resolved, two have one name, a model is not text-to-video, or
             an adapter fits no model, or the other way round.
@@ -66,11 +73,12 @@ def offer(
     limits = limits or Limits()
     places = _named([*models, EMBEDDED], "model")
     wanted = _named([*adapters, EMBEDDED], "adapter")
-    offered = {name: _look_at(place, wanted, limits) for name, place in places.items()}
+    adapters_here = {name: _here(place, find_adapter) for name, place in wanted.items()}
+    offered = {name: _look_at(place, adapters_here, limits) for name, place in places.items()}
     for name, model in offered.items():
         if not model.adapters:
             raise InputError(
-                f"no adapter fits model {model.place}; name one that was trained for it with "
+                f"no adapter fits model {places[name]}; name one that was trained for it with "
                 f"--adapter, or leave {name} out"
             )
     for name, place in wanted.items():
@@ -83,7 +91,8 @@ def offer(
 
 
 def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Offered:
-    folder = find_model(place)
+    here = _here(place, find_model)
+    folder = find_model(here)
     index = check_wan_repository(folder)
     if "ImageToVideo" in index["_class_name"]:
         raise InputError(f"{place} is an image-to-video model; the page takes text-to-video ones")
@@ -103,7 +112,7 @@ def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Offered:
         )
     denoisers = denoiser_configs(folder, index)
     return Offered(
-        place=place,
+        place=here,
         own=replace(sampling, steps=min(sampling.steps, limits.steps)),
         limits=limits,
         adapters={name: where for name, where in adapters.items() if _fits(where, denoisers)},
@@ -118,6 +127,16 @@ def _fits(adapter: str, denoisers: dict[str, dict]) -> bool:
     except InputError:
         return False
     return bool(found)  # "none" has nothing to compare
+
+
+def _here(place: str, find: Callable[[str], Path | None]) -> str:
+    """A place, or several joined by "+", with the folders of hub ids in their place."""
+    if Path(place).expanduser().exists():
+        return place
+    return "+".join(
+        name if name in (EMBEDDED, "none") or Path(name).expanduser().exists() else str(find(name))
+        for name in place.split("+")
+    )
 
 
 def _named(places: Sequence[str], what: str) -> dict[str, str]:

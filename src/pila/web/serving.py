@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import stat
@@ -20,19 +21,28 @@ logger = logging.getLogger(__name__)
 
 PASSWORD_LIMIT = 1_000
 """Characters of a password."""
+_PUBLIC = re.compile(r"(?!-)[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """Where to listen.
 
+    Attributes:
+        host: the interface.
+        port: 0 is any free one.
+        password: that the page asks for.
+        public: the name under which a proxy serves the page by https, with its port where that
+            is not 443.
+
     Raises:
-        InputError: a port that cannot be, or a place open to others without a password.
+        InputError: a port or a name that cannot be, or a place open to others without a password.
     """
 
     host: str
     port: int
     password: str | None
+    public: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -41,6 +51,16 @@ class Address:
             raise InputError(
                 f"host {self.host} can be reached by others, and no password is set; add "
                 "--password-file FILE, or leave --host at 127.0.0.1 and use an SSH tunnel"
+            )
+        if self.public is not None and not _PUBLIC.fullmatch(self.public):
+            raise InputError(
+                f"public_host is {self.public!r}; give the name alone, in lower case, with the "
+                "port where that is not 443: lab.example or lab.example:8443"
+            )
+        if self.public is not None and self.password is None:
+            raise InputError(
+                f"public_host {self.public} can be reached by others, and no password is set; add "
+                "--password-file FILE"
             )
 
     @property
@@ -123,6 +143,7 @@ def serving(page: Any, address: Address, *, files: Path) -> Iterator[str]:
         Guard,  # pyright: ignore[reportArgumentType]
         files=files,
         hosts=frozenset(hosts) if address.is_loopback else None,
+        public=address.public,
     )
     _, url, _ = page.launch(
         server_name=address.host,
@@ -167,7 +188,8 @@ def wait_for_a_signal() -> None:
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        while not told.wait(timeout=3600):
+        # Short, since on Windows nothing interrupts a wait.
+        while not told.wait(timeout=0.5):
             pass
     finally:
         for number, handler in before.items():

@@ -5,11 +5,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pila.errors import InputError
 from pila.generate import Report, generate, load
+from pila.labels.parser import FALLBACK, Parser, ParserUnavailable
 from pila.plan import prepare
 from pila.request import GenerateRequest
 from pila.web.results import Results
@@ -21,6 +22,8 @@ FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
 MAX_QUEUE = 1_000
 PRUNE_EVERY = 60.0
 """Seconds between looks at old results while nothing is asked for."""
+SILENT = "the language model gave no answer; the server's log says why"
+"""What users of the page are told: the whole reason names a server that is not theirs."""
 
 
 class QueueFull(InputError):
@@ -75,12 +78,15 @@ class Studio:
     Args:
         results: where clips go.
         queue_size: jobs that may wait besides the one that runs.
+        parser: finds categories, in several threads; made for each request by default.
     """
 
-    def __init__(self, results: Results, *, queue_size: int = 8) -> None:
+    def __init__(
+        self, results: Results, *, queue_size: int = 8, parser: Parser | None = None
+    ) -> None:
         if not 1 <= queue_size <= MAX_QUEUE:
             raise InputError(f"queue is {queue_size}; use 1 to {MAX_QUEUE} waiting requests")
-        self.results = results
+        self.results, self.parser = results, parser
         self._queue_size = queue_size
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -189,11 +195,15 @@ class Studio:
         try:
             pipeline = self._ready(job.request)
             _stop_if_asked(job)
-            report = generate(job.request, pipeline=pipeline, on_step=on_step)
+            report = generate(job.request, pipeline=pipeline, parser=self.parser, on_step=on_step)
             _stop_if_asked(job)
+            report = replace(report, note=told(report.note))
             self.results.save(job.token, report)
         except Cancelled:
             end = Progress(state="cancelled", doing=f"cancelled after {done} of {steps} steps")
+        except ParserUnavailable as error:
+            logger.warning("%s: %s", job.token[:8], error)
+            end = Progress(state="failed", error=SILENT)
         except (InputError, FloatingPointError) as error:
             end = Progress(state="failed", error=" ".join(str(error).split()))
         except Exception:
@@ -224,6 +234,11 @@ class Studio:
         running = self._running is not None
         for place, job in enumerate(self._waiting):
             job.progress = Progress(ahead=place + running, steps=job.progress.steps)
+
+
+def told(note: str) -> str:
+    """A parser's note as users of the page see it."""
+    return FALLBACK + SILENT if note.startswith(FALLBACK) else note
 
 
 def _stop_if_asked(job: Job) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.evaluate.judges.base import JudgeSilent, Turn
-from pila.labels.chat import ChatFailed, ChatTransient, Message, chat_client, complete
+from pila.labels.chat import (
+    ChatFailed,
+    ChatTransient,
+    Message,
+    chat_client,
+    complete,
+    shown_address,
+)
 
 KEY_VARIABLE = "PILA_JUDGE_API_KEY"
 
@@ -47,8 +54,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
             raise InputError(
-                f"the judge's address is {self.base_url!r}; it must start with http:// or "
-                "https://, e.g. http://localhost:8000/v1"
+                f"the judge's address is {shown_address(self.base_url)!r}; it must start with "
+                "http:// or https://, e.g. http://localhost:8000/v1"
             )
         if not self.model:
             raise InputError("no judge model is named (0 of 1); give --judge-model")
@@ -131,8 +138,8 @@ class ServerJudge:
                     fault = str(error)
                 except ChatFailed as error:
                     raise InputError(
-                        f"judge {c.model} at {c.base_url}: {error}; check the server, its key and "
-                        "that the model takes images"
+                        f"judge {c.model} at {shown_address(c.base_url)}: {error}; check the "
+                        "server, its key and that the model takes images"
                     ) from error
         raise JudgeSilent(f"{fault}, {c.retries + 1} times")
 

@@ -15,7 +15,7 @@ from pila.evaluate.sampling import Method
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.train import configs
-from pila.train.config import TrainConfig, differing
+from pila.train.config import TrainConfig, differing, with_whole_model
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def _departures(stage: Path, config: TrainConfig) -> set[str]:
     path = stage / "config.json"
     if not path.is_file():
         return set()
-    return differing(json.loads(path.read_text()), config.as_saved()) - GIVEN
+    return differing(with_whole_model(json.loads(path.read_text())), config.as_saved()) - GIVEN
 
 
 def steps_of(window: tuple[float, float], steps: int) -> tuple[int, int]:

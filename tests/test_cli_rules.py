@@ -162,7 +162,7 @@ def test_completion_for_zsh(capsys: pytest.CaptureFixture[str]):
 NO_MODEL = "pass 'embedded', an existing folder, or a hub id"
 MISTAKES = {
     "train embeded": ("'embeded'|embeded", "embedded-couple"),
-    "train embedded-couple --output {out}/t --model /nowhere/m": ("/nowhere/m", "pila data cache"),
+    "train embedded-couple --output {out}/t --model /nowhere/m": ("/nowhere/m", NO_MODEL),
     "world make --out {out} --scene thrown_bal": ("thrown_bal", "did you mean 'thrown_ball'"),
     "world show --out {out}/s.png --scene thrown_bal": ("thrown_bal", "did you mean"),
     "world make --out {out} --categories thermic": ("thermic", "did you mean thermal"),

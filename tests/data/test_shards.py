@@ -78,7 +78,6 @@ def videos(tmp_path_factory):
     write_lossless(add("slow"), frames, fps=10)
     add("broken").write_bytes(b"this is no video" * 64)
     add("empty").write_bytes(b"")
-    add("gone")
     return sorted(records, key=lambda record: record.name)
 
 
@@ -113,11 +112,11 @@ def test_videos_become_latents_embeddings_and_flow(videos, tmp_path):
     done = fill(source, tmp_path / "cache", processes=2, shard_clips=3)
     assert done.clips == done.made == 3
     assert done.excluded == {
-        "still": 1, "too short": 1, "too slow": 1, "corrupt": 1, "empty": 1, "missing": 1
+        "still": 1, "too short": 1, "too slow": 1, "corrupt": 1, "empty": 1
     }  # fmt: skip
     lines = (tmp_path / "cache" / "excluded.jsonl").read_text().splitlines()
     reasons = {said["name"]: said["reason"] for said in map(json.loads, lines)}
-    assert list(reasons) == ["odd", "broken", "empty", "gone", "short", "slow"]
+    assert list(reasons) == ["odd", "broken", "empty", "short", "slow"]
     assert reasons["short"] == "too short: 5 of 9 frames at 16 per second"
 
     shards = Shards(tmp_path / "cache")
@@ -317,9 +316,20 @@ def test_a_full_disk_is_said_and_what_was_finished_stays(tmp_path, monkeypatch):
 def test_nothing_usable(tmp_path):
     with pytest.raises(InputError, match="no usable clip"):
         fill(Listed([]), tmp_path / "a")
-    gone = VideoRecord(name="gone", caption="", categories=(), path=tmp_path / "gone.mp4")
-    with pytest.raises(InputError, match="none of the 1 clips can be used; the first, gone: miss"):
-        fill(Listed([gone]), tmp_path / "b")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    empty = VideoRecord(name="empty", caption="", categories=(), path=tmp_path / "empty.mp4")
+    with pytest.raises(InputError, match="none of the 1 clips can be used; the first, empty: emp"):
+        fill(Listed([empty]), tmp_path / "b")
+
+
+def test_a_disk_that_is_gone_leaves_nothing_out_for_good(videos, tmp_path):
+    listed = [record for record in videos if record.name.startswith("good")]
+    away = [replace(record, path=tmp_path / "away" / record.path.name) for record in listed]
+    out = tmp_path / "cache"
+    with pytest.raises(InputError, match=r"cannot be reached .* run the same command again"):
+        fill(Listed(away), out)
+    (tmp_path / "away").symlink_to(listed[0].path.parent)
+    assert fill(Listed(away), out).clips == len(listed)
 
 
 def test_a_flipped_bit_is_found(copy, capsys):
@@ -447,15 +457,21 @@ cv2.DISOpticalFlow_create().calc(frames[0], frames[1], None)
 from pila.data.flow_targets import DisFlow
 from pila.data.preparing import Job, prepared
 from pila.data.records import VideoRecord, View
-record = VideoRecord(name="a", caption="", categories=(), path=Path("none.mp4"))
+record = VideoRecord(name="a", caption="", categories=(), path=Path("junk.mp4"))
+record.path.write_bytes(b"this is no video" * 64)
 view = View(height=32, width=32, num_frames=9, fps=8)
 job = Job(record=record, view=view, spatial=8, temporal=4, estimator=DisFlow())
 print(*prepared([job], 1))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=tmp_path,
     )
-    assert "missing: there is no file" in done.stdout
+    assert "corrupt: " in done.stdout
 
 
 def test_a_machine_that_sees_other_data_is_refused(world, copy, monkeypatch):

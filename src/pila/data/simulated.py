@@ -70,15 +70,15 @@ def check_view(view: View) -> None:
         InputError: it is not square, or longer than the world's clips, in frames or in seconds:
             things would leave the view.
     """
-    seconds, most = (view.num_frames - 1) / view.fps, (NUM_FRAMES - 1) / FRAME_RATE
-    if seconds > most:
-        raise InputError(
-            f"{view.num_frames} frames at {view.fps:g} per second take {seconds:g} s; clips of the "
-            f"simulated world have {most:g}: use more frames per second, or fewer frames"
-        )
     if view.height != view.width:
         raise InputError(
             f"height is {view.height} and width {view.width}; the simulated world is square: "
             "use the same for both"
         )
     Canvas(num_frames=view.num_frames, size=view.height, frame_rate=view.fps)
+    seconds, most = (view.num_frames - 1) / view.fps, (NUM_FRAMES - 1) / FRAME_RATE
+    if seconds > most:
+        raise InputError(
+            f"{view.num_frames} frames at {view.fps:g} per second take {seconds:g} s; clips of the "
+            f"simulated world have {most:g}: use more frames per second, or fewer frames"
+        )

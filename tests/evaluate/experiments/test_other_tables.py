@@ -121,7 +121,7 @@ def test_expert_maps(small):
 
 
 def test_expert_maps_take_two_clips(small):
-    with pytest.raises(InputError, match="clips is 1; chance takes at least 2"):
+    with pytest.raises(InputError, match="clips is 1; use at least 2"):
         run_table("expert-maps", **small | {"clips": 1})
 
 

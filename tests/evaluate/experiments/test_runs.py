@@ -153,11 +153,12 @@ def test_of_trainings_that_begin_alike_one_goes_first(tmp_path):
 def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small, tmp_path):
     runs = tmp_path / "runs"
     shutil.copytree(small["runs"], runs)
-    there = Runs(folder=runs)
+    model = str(small["model"])
+    there = Runs(folder=runs, model=model)
 
-    def written(recipe, stage="", **changes):
+    def written(recipe, stage="", model=model, **changes):
         own = json.loads(json.dumps(asdict(configs(recipe, seed=0)[stage])))
-        own |= {"start": "elsewhere", "model": "another"}
+        own |= {"start": "elsewhere", "model": model}
         own["world"]["size"] = 48
         del own["noise_draws"]
         own["optim"] |= changes
@@ -169,12 +170,15 @@ def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small,
     written("embedded-long", "couple", batch=5)
     written("embedded-couple-plain", steps=7, lr=1.0)
     written("ablation-mix", "couple")
+    written("ablation-no-labels", "couple", model="another")
     recipes = ["embedded-long", "embedded-couple-plain", "ablation-mix", "embedded"]
     found = {
         "embedded-long-0": ("optim.batch",),
         "embedded-couple-plain-0": ("optim.lr", "optim.steps"),
     }
     assert there.departures(recipes, [0, 1]) == found
+    # For another generator a training is not what is asked for, however alike its recipe.
+    assert there.departures(["ablation-no-labels"], [0]) == {"ablation-no-labels-0": ("model",)}
     rows = {"only": ("frozen", "pila-long", "plain-adapter-long"), "seeds": (0, 1)}
     results, text = run_table("main", **small | {"runs": runs, "output": tmp_path / "out"} | rows)
     assert results["departures"] == {name: list(options) for name, options in found.items()}

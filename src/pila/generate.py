@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pila.backbones.attachments import branches_on, generator_alone, names_on
+from pila.backbones.attachments import branches_on, denoisers_of, generator_alone, names_on
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, Parser, make_parser
@@ -116,8 +116,7 @@ def generate(
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
     device = str(pipeline._execution_device)
     # The pipeline's own is that of its first part, and the VAE keeps float32.
-    denoiser = pipeline.transformer if pipeline.transformer is not None else pipeline.transformer_2
-    dtype = str(denoiser.dtype).removeprefix("torch.")
+    dtype = str(denoisers_of(pipeline)[0].dtype).removeprefix("torch.")
     with _timed(seconds, "write"):
         written = _write(plan, clips, recorder, parse)
         kept = settled(request, plan.sampling, parse.categories, device=device, dtype=dtype)

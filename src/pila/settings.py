@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pila.backbones.embedded import whole_path
+from pila.backbones.embedded import split_places, whole_path
 from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.provenance import versions
@@ -47,7 +47,7 @@ def settled(
     return replace(
         request,
         model=whole_path(by_hub_ids(request.model)),
-        adapter="+".join(whole_path(name) for name in _places(by_hub_ids(request.adapter))),
+        adapter="+".join(whole_path(name) for name in split_places(by_hub_ids(request.adapter))),
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
         height=sampling.height,
@@ -62,7 +62,7 @@ def settled(
 
 def by_hub_ids(places: str) -> str:
     """A model, or adapters joined by "+", with hub ids for those folders that the ids stand for."""
-    return "+".join(_hub_id(Path(name)) or name for name in _places(places))
+    return "+".join(_hub_id(Path(name)) or name for name in split_places(places))
 
 
 def write_settings(path: Path, request: GenerateRequest) -> None:
@@ -154,11 +154,6 @@ def _made_with(record: dict[str, Any]) -> str:
     made_with = record.get("made_with")
     found = made_with.get("pila") if isinstance(made_with, dict) else None
     return f"version {found}" if found else "it does not say which"
-
-
-def _places(adapter: str) -> list[str]:
-    """An adapter's name at its "+", as `find_attachments` takes it apart."""
-    return [adapter] if Path(adapter).expanduser().exists() else adapter.split("+")
 
 
 def _hub_id(folder: Path) -> str | None:

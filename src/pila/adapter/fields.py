@@ -108,9 +108,7 @@ class Head(nn.Module):
     def forward(self, feature: Feature, *context: AnyField) -> AnyField:
         """Feature [b, width, t, h, w] and context fields -> [b, out, t, h, w], at least float32."""
         known = torch.cat(context, dim=1).to(self.from_context.weight.dtype)
-        hidden = F.silu(self.from_feature(feature) + self.from_context(known))
-        with _as_given(hidden):
-            return full_precision(self.out(hidden.to(self.out.weight.dtype)))
+        return _read_off(self.out, F.silu(self.from_feature(feature) + self.from_context(known)))
 
 
 def _as_given(x: Tensor) -> AbstractContextManager[Any]:
@@ -120,6 +118,12 @@ def _as_given(x: Tensor) -> AbstractContextManager[Any]:
     if kind == "meta" or not torch.is_autocast_enabled(kind):
         return nullcontext()
     return torch.autocast(kind, enabled=False)
+
+
+def _read_off(layer: Pointwise, x: Tensor) -> Tensor:
+    """What a last layer gives, at least float32 and not rounded by autocast."""
+    with _as_given(x):
+        return full_precision(layer(x.to(layer.weight.dtype)))
 
 
 def full_precision(x: Latent) -> Latent:
@@ -150,8 +154,7 @@ class AnchoredFields(nn.Module):
         """Estimate every core slot and the active weak ones (default: `self.active`)."""
         woken = check_active(self.active if active is None else active)
         fd = self.calculus
-        with _as_given(feature):
-            scaffold = full_precision(self.scaffold(feature.to(self.scaffold.weight.dtype)))
+        scaffold = _read_off(self.scaffold, feature)
         velocity_slot = scaffold[:, Slot.VELOCITY.channels]
         u = self.velocity(velocity_slot)
 
@@ -200,8 +203,7 @@ class ScaffoldFields(nn.Module):
         self, feature: Feature, *, active: Iterable[Slot | str] | None = None
     ) -> FieldEstimate:
         """The scaffold as it is; `active` is accepted and has nothing to order."""
-        with _as_given(feature):
-            bank = full_precision(self.scaffold(feature.to(self.scaffold.weight.dtype)))
+        bank = _read_off(self.scaffold, feature)
         u = self.velocity(bank[:, Slot.VELOCITY.channels])
         return FieldEstimate(bank=bank, velocity=u, fields={Slot.VELOCITY: u})
 

@@ -93,7 +93,7 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
     Raises:
         InputError: weights that cannot be loaded, or peft is not installed.
     """
-    denoiser = pipeline.transformer if pipeline.transformer is not None else pipeline.transformer_2
+    denoiser, *_ = denoisers_of(pipeline)
     if attachment.kind == "branch":
         from pila.prophy.branch import ProPhyBranch, attach
 
@@ -120,7 +120,7 @@ def branches_on(pipeline: Any) -> list[Any]:
     """The ProPhy branches that are attached to a pipeline's denoisers."""
     from pila.prophy.branch import found_on
 
-    return [branch for d in _denoisers(pipeline) if (branch := found_on(d)) is not None]
+    return [branch for d in denoisers_of(pipeline) if (branch := found_on(d)) is not None]
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def generator_alone(pipeline: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for branch in branches_on(pipeline):
             stack.enter_context(branch.disabled())
-        for denoiser in _denoisers(pipeline):
+        for denoiser in denoisers_of(pipeline):
             if getattr(denoiser, "peft_config", None):
                 denoiser.disable_lora()
                 stack.callback(denoiser.enable_lora)
@@ -148,10 +148,11 @@ def names_on(pipeline: Any, *, adapter_scale: float = 1.0) -> str:
         names.append("plain adapter" if kind == "PlainAdapter" else "PILA")
     if branches_on(pipeline):
         names.append("ProPhy")
-    if any(getattr(d, "peft_config", None) for d in _denoisers(pipeline)):
+    if any(getattr(d, "peft_config", None) for d in denoisers_of(pipeline)):
         names.append("LoRA")
     return " + ".join(names)
 
 
-def _denoisers(pipeline: Any) -> list[Any]:
+def denoisers_of(pipeline: Any) -> list[Any]:
+    """A pipeline's one or two denoisers, the one for high noise first."""
     return [d for d in (pipeline.transformer, pipeline.transformer_2) if d is not None]

@@ -187,15 +187,17 @@ def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Pat
 def find_attachments(name: str | Path | None, *, revision: str | None = None) -> list[Attachment]:
     """What is to be put on a model: each of "place+place+...", found as in `find_adapter`.
 
-    A path that exists is one place, whatever its name.
-
     Raises:
         InputError: as `find_adapter`, or a folder that holds nothing of the kind.
     """
-    text = "none" if name is None else str(name)
-    places = [text] if Path(text).expanduser().exists() else text.split("+")
+    places = split_places("none" if name is None else str(name))
     folders = [find_adapter(place, revision=revision) for place in places]
     return [look_at(folder) for folder in folders if folder is not None]
+
+
+def split_places(text: str) -> list[str]:
+    """The places in "place+place+..."; a path that exists is one, whatever its name."""
+    return [text] if Path(text).expanduser().exists() else text.split("+")
 
 
 def _pipeline_class(name: str) -> Any:

@@ -100,7 +100,8 @@ def read(
     Raises:
         InputError: too few clips.
     """
-    check_clips(clips)
+    if clips < 2:
+        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
     own = json.loads((find_model(model) / "pila.json").read_text())
     view = {"size": own["height"], "num_frames": own["num_frames"]}
     jobs = [
@@ -114,16 +115,6 @@ def read(
         for (name, job), mine in zip(jobs, made, strict=True)
         for row in mine
     ]
-
-
-def check_clips(clips: int) -> None:
-    """Refuse so few clips of a scene that they have no interval.
-
-    Raises:
-        InputError: fewer than two.
-    """
-    if clips < 2:
-        raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
 
 
 def tabulate(rows: Sequence[dict[str, Any]], adapters: Sequence[str]) -> dict[str, Any]:

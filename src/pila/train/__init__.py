@@ -176,11 +176,11 @@ def _check_given(
     from pila.train.config import ADAPTER_TASKS
 
     own = RECIPES[recipe]()
+    if any(config.task in ADAPTER_TASKS for config in stages.values()):
+        find_adapter(start)
     for name, config in stages.items():
-        if config.task in ADAPTER_TASKS:
-            find_adapter(start)
-            if not HUB_ID.fullmatch(config.model):
-                find_model(config.model)
+        if config.task in ADAPTER_TASKS and not HUB_ID.fullmatch(config.model):
+            find_model(config.model)
         was = own[name] if isinstance(own, dict) else own
         if config.task not in ADAPTER_TASKS:
             given = {"data": config.data}
@@ -232,12 +232,10 @@ def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:
 
 def _check_same(folder: Path, config: "TrainConfig") -> None:
     """Refuse a finished stage of another configuration: its adapter is not what was asked for."""
-    from pila.train.config import differing, with_whole_model
+    from pila.train.config import departures
 
-    path = folder / "config.json"
-    was = json_module.loads(path.read_text()) if path.is_file() else {}
     # What a stage begins with is what the one before it has left, which is looked at by itself.
-    others = differing(with_whole_model(was), config.as_saved()) - {"start"}
+    others = departures(folder, config) - {"start"}
     if others:
         raise InputError(
             f"{folder} holds a finished stage of another config ({', '.join(sorted(others))} "

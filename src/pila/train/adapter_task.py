@@ -122,7 +122,7 @@ class AdapterTask:
             return None
         optim = self.config.optim
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        micro = optim.micro_batch or max(1, optim.batch // processes)
+        micro = optim.held(processes)
         self._validating, losses = True, []
         for part in range(VALIDATION_BATCHES):
             seed, step = VALIDATION_SEED + part, optim.steps - 1

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -49,6 +50,10 @@ class OptimConfig:
             raise InputError(f"optim.micro_batch is {self.micro_batch}; it must be at least 1")
         if not 0 <= self.ema < 1:
             raise InputError(f"optim.ema is {self.ema}; it must be in [0, 1)")
+
+    def held(self, processes: int) -> int:
+        """Samples that one forward holds, where so many processes share the batch."""
+        return self.micro_batch or max(1, self.batch // processes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,12 +403,23 @@ def _read_as_json(value: Any) -> Any:
         return value
 
 
-def differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:
+def departures(folder: Path, config: TrainConfig) -> set[str]:
+    """Options of the training in a folder that are not this configuration's; none without one.
+
+    Options that only one of both has are not compared.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return set()
+    return _differing(with_whole_model(json.loads(path.read_text())), config.as_saved())
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:
     """Names of the options that two saved configurations both have, and not alike."""
     found: set[str] = set()
     for name in was.keys() & now.keys():
         if isinstance(was[name], Mapping) and isinstance(now[name], Mapping):
-            found |= differing(was[name], now[name], f"{prefix}{name}.")
+            found |= _differing(was[name], now[name], f"{prefix}{name}.")
         elif was[name] != now[name]:
             found.add(prefix + name)
     return found

@@ -14,7 +14,7 @@ from diffusers import WanTransformer3DModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pila.backbones.embedded import find_model
+from pila.backbones.embedded import denoiser_configs, find_model
 from pila.backbones.repository import own_settings, read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
@@ -120,11 +120,8 @@ def _modules(
     index = read_json(folder / "model_index.json")
     if (index.get("transformer") or [None])[0] is None:
         raise InputError(f"{folder} has no transformer")
-    parts = [p for p in ("transformer", "transformer_2") if (index.get(p) or [None])[0] is not None]
-    frozen: list[Any] = [
-        WanTransformer3DModel.from_config(read_json(folder / part / "config.json"))
-        for part in parts
-    ]
+    configs = denoiser_configs(folder, index).values()
+    frozen: list[Any] = [WanTransformer3DModel.from_config(config) for config in configs]
     if config.task in INSIDE_TASKS:
         from pila.train.inside import put_inside
 

@@ -98,11 +98,11 @@ def make_accelerator(optim: OptimConfig) -> Accelerator:
         InputError: a batch that the processes and micro-batches cannot share evenly.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = optim.micro_batch or max(1, optim.batch // processes)
+    micro = optim.held(processes)
     if optim.batch % (processes * micro):
         raise InputError(
             f"optim.batch is {optim.batch}; it must be a multiple of {processes} processes x "
-            f"{micro} samples in a forward (optim.micro_batch): pass --batch"
+            f"{micro} samples in a forward (optim.micro_batch): pass --set optim.batch=N"
         )
     if optim.precision == "fp16" and optim.optimizer == "muon":
         raise InputError(
@@ -234,8 +234,12 @@ def fit(
                 if first:
                     with accelerator.autocast():
                         validation = task.validate()
-                    record = {"processes": processes, "validation": validation}
-                    _checkpoint(output, config, state, step + 1, record)
+                    record = {
+                        "config": config.as_saved(),
+                        "processes": processes,
+                        "validation": validation,
+                    }
+                    checkpoint.save(output / "checkpoints", step + 1, state, record)
                 accelerator.wait_for_everyone()
     if last < optim.steps:
         return None
@@ -323,17 +327,6 @@ def _state(
         packed = checkpoint.pack_optimizers(optimizers)
     tensors = {f"model.{k}": v for k, v in weights.items()}
     return tensors | {f"average.{k}": v for k, v in average.items()} | packed
-
-
-def _checkpoint(
-    output: Path,
-    config: TrainConfig,
-    tensors: dict[str, Tensor],
-    step: int,
-    record: dict[str, Any],
-) -> None:
-    record = {"config": config.as_saved(), **record}
-    checkpoint.save(output / "checkpoints", step, tensors, record)
 
 
 def _resume(

@@ -124,12 +124,7 @@ class TextTask:
         captions, answers = self.sample(draws.own(), len(draws.rows), held_out=False)
         predicted = self._read(captions)
         losses = [
-            nn.functional.cross_entropy(
-                said := predicted[name],
-                answer.to(said.device),
-                ignore_index=-1,
-                reduction="sum",
-            )
+            nn.functional.cross_entropy(predicted[name], answer, ignore_index=-1, reduction="sum")
             for name, answer in answers.items()
         ]
         asked = sum(int((answer >= 0).sum()) for answer in answers.values())
@@ -146,7 +141,7 @@ class TextTask:
             )
             predicted = self._read(captions)
         return {
-            name: (predicted[name].argmax(1).cpu() == answer)[answer >= 0].float().mean().item()
+            name: (predicted[name].argmax(1) == answer)[answer >= 0].float().mean().item()
             for name, answer in answers.items()
         }
 
@@ -171,8 +166,10 @@ class TextTask:
         return captions, answers
 
     def _read(self, captions: list[str]) -> dict[str, Tensor]:
+        """Logits on the CPU, where the answers are."""
         place = self.module.encoder.device
-        return self.module(*(x.to(place) for x in tokenise(self.tokenizer, captions)))
+        logits = self.module(*(x.to(place) for x in tokenise(self.tokenizer, captions)))
+        return {name: x.cpu() for name, x in logits.items()}
 
     def export(self, folder: Path) -> Path:
         """Write encoder and tokenizer, and accuracies in `result.json`; returns their folder."""

@@ -10,6 +10,7 @@ from pila.backbones.embedded import (
     find_adapter,
     find_attachments,
     find_model,
+    split_places,
 )
 from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
@@ -131,11 +132,9 @@ def _fits(adapter: str, denoisers: dict[str, dict]) -> bool:
 
 def _here(place: str, find: Callable[[str], Path | None]) -> str:
     """A place, or several joined by "+", with the folders of hub ids in their place."""
-    if Path(place).expanduser().exists():
-        return place
     return "+".join(
         name if name in (EMBEDDED, "none") or Path(name).expanduser().exists() else str(find(name))
-        for name in place.split("+")
+        for name in split_places(place)
     )
 
 

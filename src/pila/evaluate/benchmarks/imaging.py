@@ -13,7 +13,7 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.evaluate.benchmarks.prompt_list import SUFFIXES, damage
-from pila.evaluate.benchmarks.reading import read_entries, refuse, repeated
+from pila.evaluate.benchmarks.reading import own_names, read_entries, refuse, repeated
 from pila.evaluate.benchmarks.records import digest_of, sha256, write_json, write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 
@@ -180,9 +180,8 @@ def aggregate(path: Path, *, method: str | None = None, judge: str | None = None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= TOP
     ]
     refuse(faults, path, "judge these videos again; scores are 0 to 100")
-    rows: Rows = {Path(name).name: (float(v) / TOP, 1.0) for name, v in scores.items()}
-    if len(rows) != len(scores):
-        rows = {name: (float(v) / TOP, 1.0) for name, v in scores.items()}
+    names = own_names(scores)
+    rows: Rows = {names[path]: (float(v) / TOP, 1.0) for path, v in scores.items()}
     mean = sum(a for a, _ in rows.values()) / len(rows)
     if (
         isinstance(stated, int | float)

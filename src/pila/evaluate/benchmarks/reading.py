@@ -27,6 +27,12 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
+def own_names(paths: Iterable[str]) -> dict[str, str]:
+    """Of each path the file's own name, by which methods are paired; itself where two are alike."""
+    names = {path: Path(path).name for path in paths}
+    return {path: path for path in names} if repeated(names.values()) else names
+
+
 def refuse(faults: Sequence[str], where: Any, remedy: str) -> None:
     """Raise where there are faults.
 

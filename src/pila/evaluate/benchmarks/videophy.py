@@ -18,7 +18,7 @@ from pila.evaluate.benchmarks.prompt_list import (
     find_clips,
     local_or_hub,
 )
-from pila.evaluate.benchmarks.reading import read_table, read_text, refuse, repeated
+from pila.evaluate.benchmarks.reading import own_names, read_table, read_text, refuse, repeated
 from pila.evaluate.benchmarks.records import write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.benchmarks.videophy2 import find_csv
@@ -130,9 +130,7 @@ def aggregate(
         refuse(missing, f"{sa} lacks {len(missing)} clips of {prompts.source}", _AGAIN)
 
     # By the clip's own name, so that methods whose clips lie in folders of their own are compared.
-    names = {path: Path(path).name for path in tables["sa"]}
-    if repeated(names.values()):
-        names = {path: path for path in names}
+    names = own_names(tables["sa"])
 
     def shares(*tasks: str) -> Rows:
         return {

@@ -1,6 +1,5 @@
 """What an experiment needs trained: found below one folder as `<recipe>-<seed>`, or trained."""
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pila.evaluate.sampling import Method
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.train import configs
-from pila.train.config import TrainConfig, differing, with_whole_model
+from pila.train.config import departures
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ class Runs:
         for recipe, seed in product(recipes, seeds):
             others: set[str] = set()
             for stage, config in configs(recipe, seed=seed, model=self.model).items():
-                others |= _departures(self.output(recipe, seed) / stage, config)
+                others |= departures(self.output(recipe, seed) / stage, config) - GIVEN
             if others:
                 found[self.output(recipe, seed).name] = tuple(sorted(others))
         return found
@@ -180,7 +179,7 @@ class Runs:
                 if there != (stage, config) or not (folder / stage / "adapter").is_dir():
                     break
                 # The recipes are alike today; the training may be of another day or generator.
-                if _departures(folder / stage, config):
+                if departures(folder / stage, config) - GIVEN:
                     break
                 if stage and not (output / stage).exists():
                     beside = output / f".{stage}.partial"
@@ -220,14 +219,6 @@ class Runs:
             )
 
         return [method(seed) for seed in seeds] if arm.trained else [method(None)]
-
-
-def _departures(stage: Path, config: TrainConfig) -> set[str]:
-    """Options of a stage's training that are not the recipe's, but those that it was given."""
-    path = stage / "config.json"
-    if not path.is_file():
-        return set()
-    return differing(with_whole_model(json.loads(path.read_text())), config.as_saved()) - GIVEN
 
 
 def steps_of(window: tuple[float, float], steps: int) -> tuple[int, int]:

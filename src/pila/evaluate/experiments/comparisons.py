@@ -35,7 +35,7 @@ TRANSFER = Experiment(
     name="transfer",
     question="Does an adapter trained on one generator help a larger one of two denoisers?",
     paper="Tables 2 and 3, Wan 2.2-A14B",
-    arms=(FROZEN, PILA),
+    arms=(FROZEN, LONG),
     against=("frozen",),
     model_recipe="embedded-large",
 )

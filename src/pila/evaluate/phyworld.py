@@ -13,7 +13,6 @@ as phyworld has them, are mostly reading error, whose square is no energy.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pila.errors import InputError
 from pila.world import SCENES
 from pila.world.balls import BallTrack, colour_weights, read_ball
+from pila.world.fit import best_bend
 from pila.world.scene import FRAME_RATE, check_frames
 
 EXTENT = 10.0
@@ -101,9 +101,10 @@ def _collision(frames: np.ndarray, true_frames: np.ndarray, first: int) -> dict[
     times = np.arange(len(frames)) / FRAME_RATE
     shown = np.all([in_view(track) for track in truth], axis=0)
     both = np.all([in_view(track) for track in mine], axis=0) & shown & (times >= times[first])
-    met = contact(times[shown], np.stack([b.centre[shown, 0] for b in truth], 1))
+    met = best_bend(times[shown], *(b.centre[shown, :1] for b in truth), least=LEAST)
     if met is None or both.sum() <= SPAN:
         return dict.fromkeys(names, float("nan"))
+    was, became = met.before[:, 0], met.after[:, 0]
     t, x = times[both], np.stack([b.centre[both, 0] for b in mine])
     v = (x[:, SPAN:] - x[:, :-SPAN]) / (t[SPAN:] - t[:-SPAN])
     before, after = v[:, t[SPAN:] <= met.time], v[:, t[:-SPAN] >= met.time]
@@ -115,41 +116,12 @@ def _collision(frames: np.ndarray, true_frames: np.ndarray, first: int) -> dict[
     energy = (mass * v**2 / 2).sum(0)
     true_mass = np.array([(b.radius[shown] ** 2).mean() for b in truth])
     values = (
-        np.abs(before.mean(1) - met.before).mean(),
-        np.abs(after.mean(1) - met.after).mean(),
-        np.abs(momentum - true_mass @ met.before).mean(),
-        np.abs(energy - true_mass @ met.before**2 / 2).mean(),
+        np.abs(before.mean(1) - was).mean(),
+        np.abs(after.mean(1) - became).mean(),
+        np.abs(momentum - true_mass @ was).mean(),
+        np.abs(energy - true_mass @ was**2 / 2).mean(),
     )
     return {name: float(value) for name, value in zip(names, values, strict=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """When two true discs meet [s], and their velocities [2] before and after."""
-
-    time: float
-    before: np.ndarray
-    after: np.ndarray
-
-
-def contact(t: np.ndarray, x: np.ndarray) -> Contact | None:
-    """The moment at which both tracks bend, by least squares over every quarter frame.
-
-    Args:
-        t: times [n] in seconds.
-        x: true positions [n, 2] of both discs along their line.
-
-    Returns:
-        None where too few frames show it.
-    """
-    if len(t) < 2 * LEAST:
-        return None
-    bends = np.arange(t[LEAST - 1], t[-LEAST] + 1e-9, 1 / FRAME_RATE / 4)
-    late = t - bends[:, None]
-    basis = np.stack([np.ones_like(late), np.clip(late, None, 0), np.clip(late, 0, None)], axis=-1)
-    lines = np.linalg.pinv(basis) @ x
-    best = int(np.argmin(((x - basis @ lines) ** 2).sum((1, 2))))
-    return Contact(float(bends[best]), lines[best, 1], lines[best, 2])
 
 
 def in_view(track: BallTrack) -> np.ndarray:

@@ -13,8 +13,8 @@ from pila.physics.residual import Coefficients
 from pila.physics.terms.collision import impulse_response
 from pila.physics.terms.rigid_body import kinematic_consistency
 from pila.world.balls import colour_weights, read_ball
+from pila.world.fit import best_bend
 from pila.world.scene import Canvas
-from pila.world.scenes.ball_collision import best_bend
 from pila.world.scenes.billiards import DENSITY, EXTENT, HITS, SIDES, SIZES, SPEEDS, Billiards
 
 SCENE = Billiards()
@@ -33,7 +33,7 @@ def _read(seed: int) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
     tracks = [read_ball(w, EXTENT) for w in colour_weights(clip.frames, 2)]
     bend = best_bend(Canvas().times, *(track.centre for track in tracks))
     assert bend is not None
-    before, after, _ = bend
+    before, after = bend.before, bend.after
     order = np.argsort(-np.hypot(*before.T))  # the struck ball rests at first
     mass = np.array([np.median(track.radius) ** 2 for track in tracks]) * DENSITY
     return dict(clip.parameters), mass[order], before[order], after[order]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.world.degrade import degraded
+from tests.world.leapfrog import propagate
 
 from pila.physics.calculus import Calculus
 from pila.physics.layout import Slot
@@ -14,7 +15,6 @@ from pila.world.captions import HELD_OUT
 from pila.world.light import fit_bend, read_pulse
 from pila.world.scene import Canvas
 from pila.world.scenes.mirror import EXTENT, GAP, THICKNESS, Mirror, find_mirror
-from pila.world.solvers.wave import propagate
 
 SCENE = Mirror()
 SMALL = Canvas(size=96)

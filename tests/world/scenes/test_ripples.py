@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.world.degrade import degraded
+from tests.world.leapfrog import propagate
 
 from pila.physics.calculus import Calculus
 from pila.physics.layout import Slot
@@ -15,7 +16,6 @@ from pila.world.light import read_tint
 from pila.world.rings import read_ring
 from pila.world.scene import Canvas
 from pila.world.scenes.ripples import DENSITY, EXTENT, Ripples, ring_wave
-from pila.world.solvers.wave import propagate
 
 SCENE = Ripples()
 SMALL = Canvas(size=96)

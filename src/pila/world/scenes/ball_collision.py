@@ -15,7 +15,7 @@ from pila.world.balls import (
     shape_error,
 )
 from pila.world.captions import choose, write_caption
-from pila.world.fit import relative
+from pila.world.fit import best_bend, relative
 from pila.world.render import background, to_uint8
 from pila.world.scene import FRAME_RATE, Canvas, Clip
 
@@ -167,21 +167,18 @@ class BallCollision:
         bend = best_bend(t, a, b)
         if bend is None:
             return dict.fromkeys(self.laws, 1.0)
-        velocity_before, velocity_after, misfit = bend
-        push = mass @ (velocity_after - velocity_before)
-        carried = mass @ np.abs(velocity_before).max(-1)
-        centre = mass @ velocity_before / mass.sum()
-        energy = [
-            float(mass @ ((v - centre) ** 2).sum(-1)) for v in (velocity_before, velocity_after)
-        ]
-        closing = _along(velocity_before, a, b)
-        opening = _along(velocity_after, a, b)
+        push = mass @ (bend.after - bend.before)
+        carried = mass @ np.abs(bend.before).max(-1)
+        centre = mass @ bend.before / mass.sum()
+        energy = [float(mass @ ((v - centre) ** 2).sum(-1)) for v in (bend.before, bend.after)]
+        closing = _along(bend.before, a, b)
+        opening = _along(bend.after, a, b)
         met = closing > 0.4 and opening < 0.5 * closing
         path = np.abs(np.diff(a[:, 0])).sum() + np.abs(np.diff(b[:, 0])).sum()
         return {
             "momentum": relative(float(np.hypot(*push)), carried) if met else 1.0,
             "energy": relative(abs(energy[1] - energy[0]), energy[0]) if met else 1.0,
-            "straight_paths": relative(misfit, 0.05 * path),
+            "straight_paths": relative(bend.misfit, 0.05 * path),
             "shape": max(shape_error(track) for track in tracks),
         }
 
@@ -203,27 +200,6 @@ def rebound(
     if violation == "pass_through":
         return v1, v2
     return w1, w2
-
-
-def best_bend(
-    t: np.ndarray, a: np.ndarray, b: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Velocities [ball, xy] before and after the best common bend, and the misfit [m].
-
-    Each ball moves on two straight pieces that join at one moment, the same for both balls;
-    that moment is found by trying every quarter frame.
-    """
-    if len(t) < 9:
-        return None
-    both = np.concatenate([a, b], axis=1)
-    contacts = np.arange(t[3], t[-4], (t[1] - t[0]) / 4)
-    late = t - contacts[:, None]
-    basis = np.stack([np.ones_like(late), np.clip(late, None, 0), np.clip(late, 0, None)], axis=-1)
-    coefficients = np.linalg.pinv(basis) @ both
-    misfits = np.sqrt(((both - basis @ coefficients) ** 2).sum(-1).mean(-1) / 2)
-    best = int(np.argmin(misfits))
-    _, before, after = coefficients[best]
-    return before.reshape(2, 2), after.reshape(2, 2), float(misfits[best])
 
 
 def _along(velocity: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:

@@ -15,10 +15,9 @@ from pila.world.balls import (
     shape_error,
 )
 from pila.world.captions import choose, write_caption
-from pila.world.fit import relative
+from pila.world.fit import best_bend, relative
 from pila.world.render import background, box_distance, coverage, paint, pixel_centres, to_uint8
 from pila.world.scene import FRAME_RATE, Canvas, Clip
-from pila.world.scenes.ball_collision import best_bend
 from pila.world.solvers.hard_balls import Motion, collide
 
 EXTENT = 1.0
@@ -195,7 +194,7 @@ class Billiards:
         bend = best_bend(t, a, b)
         if bend is None:
             return dict.fromkeys(self.laws, 1.0)
-        before, after, misfit = bend
+        before, after = bend.before, bend.after
         carried = mass @ np.hypot(*before.T)
         centre = mass @ before / mass.sum()
         energy = [float(mass @ ((v - centre) ** 2).sum(-1)) for v in (before, after)]
@@ -210,7 +209,7 @@ class Billiards:
             if met
             else 1.0,
             "energy": relative(abs(energy[1] - energy[0]), energy[0]) if met else 1.0,
-            "straight_paths": relative(misfit, 0.05 * path),
+            "straight_paths": relative(bend.misfit, 0.05 * path),
             "shape": max(shape_error(track) for track in tracks),
         }
 

@@ -221,7 +221,7 @@ def read_ring(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     dx, dy = x - np.median(cx[first]), y - np.median(cy[first])
     bins = int(np.ceil(0.75 * size))
     ring = np.minimum((np.hypot(dx, dy) * size / EXTENT).astype(int), bins)
-    sector = (np.arctan2(dy, dx) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
+    sector = np.floor(np.arctan2(dy, dx) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
     cell = (sector * (bins + 1) + ring).ravel()
     count = np.bincount(cell, minlength=SECTORS * (bins + 1)).reshape(SECTORS, bins + 1)
     sums = [

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from tests.world.leapfrog import propagate, wave_energy
 
 from pila.errors import InputError
-from pila.world.solvers.wave import propagate, wave_energy
 
 
 def _mode(cells: int) -> tuple[np.ndarray, float]:

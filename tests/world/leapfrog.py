@@ -1,4 +1,4 @@
-"""Scalar waves on a grid, ∂²w/∂t² = c(x)² ∇²w, by the leapfrog scheme.
+"""Scalar waves on a grid, ∂²w/∂t² = c(x)² ∇²w, by the leapfrog scheme: what scenes are held to.
 
 Central differences in time and space, second order in both (Courant, Friedrichs and Lewy, 1928).
 For light w is the electric field across the plane, in media of refractive index 1 / c.

@@ -117,7 +117,7 @@ class PilaApply:
                     {"default": -1, "min": -1, "max": 8, "tooltip": "-1: the adapter's own."},
                 ),
                 "reference": (
-                    ["guided", "cond"],
+                    ["cond", "guided"],
                     {"tooltip": "The velocity that the adapter reads."},
                 ),
             },
@@ -143,7 +143,7 @@ class PilaApply:
         start_percent: float,
         end_percent: float,
         top_k: int = -1,
-        reference: str = "guided",
+        reference: str = "cond",
     ) -> tuple[Any, Any]:
         """A corrected clone of the model, and a record that its samplings fill.
 

@@ -57,8 +57,8 @@ class GenerateRequest:
     """Who finds the prompt's categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
     PILA_LLM_BASE_URL (else OPENAI_BASE_URL, else OpenAI's own) with PILA_LLM_API_KEY (else
     OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
-    reference: Literal["guided", "cond"] = "guided"
-    """The velocity that the adapter reads: after guidance, or of the conditional pass alone."""
+    reference: Literal["guided", "cond"] = "cond"
+    """The velocity that the adapter reads: of the conditional pass, as in training, or guided."""
     invert_experts: bool = False
     """Route ProPhy's experts by the opposite of what their routers say: a diagnostic."""
     compare: bool = False

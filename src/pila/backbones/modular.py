@@ -110,7 +110,7 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
             InputParam("top_k", type_hint=int, description="Routed experts, 0..8."),
             InputParam("adapter_scale", default=1.0, type_hint=float),
             InputParam("step_window", type_hint=tuple, description="Corrected steps, from 1."),
-            InputParam("reference", default="guided", type_hint=str, description="Or cond."),
+            InputParam("reference", default="cond", type_hint=str, description="Or guided."),
             InputParam("record", type_hint=Record, description="Receives each AdapterOutput."),
         ]
         names = {param.name for param in self._denoiser.inputs}

@@ -51,7 +51,7 @@ class CorrectedPipeline:
         top_k: int | None = None,
         adapter_scale: float = 1.0,
         step_window: tuple[int, int] | None = None,
-        reference: str = "guided",
+        reference: str = "cond",
         record: Record | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -66,8 +66,9 @@ class CorrectedPipeline:
             top_k: number of routed experts, 0..8; None takes the adapter's own.
             adapter_scale: factor on the correction, beside the adapter's own `sampling_scale`.
             step_window: first and last denoising step to correct, counted from 1, inclusive.
-            reference: velocity that the adapter reads: "guided", or that of the conditional pass
-                ("cond"), as in training. The correction is added after guidance in both cases.
+            reference: velocity that the adapter reads: that of the conditional pass ("cond"), as
+                in training, or the "guided" one. The correction is added after guidance in both
+                cases.
             record: a list, or a function, that receives each corrected step's AdapterOutput.
 
         Raises:

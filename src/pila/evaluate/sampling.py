@@ -41,7 +41,7 @@ class Method:
     the same VAE and text encoder, such as a fine-tuned one."""
     adapter_scale: float = 1.0
     step_window: tuple[int, int] | None = None
-    reference: str = "guided"
+    reference: str = "cond"
     top_k: int | None = None
     """Routed experts; None takes the adapter's own."""
     labels: str = "parsed"

@@ -128,7 +128,7 @@ def test_transfer_takes_the_larger_generator(small):
     options = {k: v for k, v in small.items() if k != "model"}
     results, _ = run_table("transfer", **options)
     assert results["protocol"]["model"].endswith("embedded-large-0/model")
-    assert [row["method"] for row in results["rows"]][1:3] == ["frozen", "pila"]
+    assert [row["method"] for row in results["rows"]][1:3] == ["frozen", "pila-long"]
 
 
 def test_a_small_p_is_not_written_as_nought():

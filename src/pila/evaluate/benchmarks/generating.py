@@ -59,7 +59,7 @@ class Method:
     adapter_scale: float = 1.0
     step_window: tuple[int, int] | None = None
     top_k: int | None = None
-    reference: str = "guided"
+    reference: str = "cond"
     parser: str = "offline"
 
 

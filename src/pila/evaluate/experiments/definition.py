@@ -22,6 +22,8 @@ class Arm:
     window: tuple[float, float] | None = None
     """First and last corrected step, as shares of the schedule; the paper's 41-50 is (0.8, 1)."""
     reference: str = "guided"
+    """What all rows but those of `reference` read, though pipelines read the conditional velocity:
+    tables were begun before development prompts had told which is better."""
     top_k: int | None = None
     labels: str = "parsed"
     """What the router is told: parsed, none or random."""

@@ -11,7 +11,8 @@ MOMENT = T[7] + 1 / 64
 
 def _track(before: tuple[float, float], after: tuple[float, float]) -> np.ndarray:
     late = (T - MOMENT)[:, None]
-    return np.where(late < 0, late * np.array(before), late * np.array(after)) + (3.0, 1.0)
+    start = np.array([3.0, 1.0])
+    return start + np.where(late < 0, late * np.array(before), late * np.array(after))
 
 
 def test_a_bend_between_two_frames_is_found_with_its_velocities():

@@ -154,5 +154,6 @@ def names_on(pipeline: Any, *, adapter_scale: float = 1.0) -> str:
 
 
 def denoisers_of(pipeline: Any) -> list[Any]:
-    """A pipeline's one or two denoisers, the one for high noise first."""
-    return [d for d in (pipeline.transformer, pipeline.transformer_2) if d is not None]
+    """The one or two denoisers of a pipeline, or of a modular one; that for high noise first."""
+    both = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2"))
+    return [denoiser for denoiser in both if denoiser is not None]

@@ -24,6 +24,7 @@ from diffusers.modular_pipelines import (
 from torch import Tensor
 
 from pila.adapter.condition import pool_text
+from pila.backbones.attachments import denoisers_of
 from pila.backbones.base import check_fit
 from pila.backbones.correction import Correction, CorrectionOptions, Labels, Record
 from pila.backbones.seam import CorrectedVelocity
@@ -132,7 +133,7 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
             state.corrected = CorrectedVelocity(components.scheduler, state.correction)
         if components.adapter is None or state.adapter_scale == 0:
             return self._denoiser(components, block_state, i=i, t=t)
-        watched = _denoisers(components) if state.reference == "cond" else []
+        watched = denoisers_of(components) if state.reference == "cond" else []
         with state.correction.conditional.watch(*watched):
             components, block_state = self._denoiser(components, block_state, i=i, t=t)
         state.noise_pred = state.corrected(state.latents, state.noise_pred, t)
@@ -152,14 +153,9 @@ def _correction(components: Any, state: Any) -> Correction:
         num_steps=len(state.timesteps),
     )
     if components.adapter is not None:
-        for denoiser in _denoisers(components):
+        for denoiser in denoisers_of(components):
             check_fit(components.adapter, denoiser)
     correction = Correction(components.adapter, options, state.record)
     # By now diffusers has repeated each prompt for its videos.
     correction.text = pool_text(state.prompt_embeds.float())
     return correction
-
-
-def _denoisers(components: Any) -> list[Any]:
-    both = [getattr(components, name, None) for name in ("transformer", "transformer_2")]
-    return [denoiser for denoiser in both if denoiser is not None]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pila.backbones.attachments import denoisers_of
 from pila.backbones.embedded import find_attachments, find_model
 from pila.backbones.repository import own_config, read_json
 from pila.errors import InputError
@@ -351,8 +352,7 @@ def going_on_from(pipe: Any, given: Any) -> Iterator[None]:
             pipe._correction.frozen_frames = F.pad(clean.float(), (0, 0, 0, 0, 0, rest)), mask
         return args, kwargs | {"hidden_states": x, "timestep": by_token}
 
-    denoisers = [d for d in (pipe.transformer, pipe.transformer_2) if d is not None]
-    handles = [d.register_forward_pre_hook(show, with_kwargs=True) for d in denoisers]
+    handles = [d.register_forward_pre_hook(show, with_kwargs=True) for d in denoisers_of(pipe)]
     try:
         yield
     finally:

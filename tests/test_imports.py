@@ -12,7 +12,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "pila"
 # Lower may not import higher. A new top-level module must be given its place here.
 RANK = {
     **dict.fromkeys(
-        ("errors", "types", "flow", "video", "request", "progress", "provenance", "workers"), 0
+        (
+            "errors",
+            "types",
+            "flow",
+            "video",
+            "request",
+            "progress",
+            "provenance",
+            "workers",
+            "threads",
+        ),
+        0,
     ),
     "physics": 1,
     **dict.fromkeys(("labels", "world", "adapter"), 2),

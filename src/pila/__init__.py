@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pila.threads import let_threads_sleep
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from pila.errors import InputError as InputError
     from pila.physics.layout import Category as Category
     from pila.physics.layout import Slot as Slot
+
+# Before anything imports torch, whose threads read it once.
+let_threads_sleep()
 
 _EXPORTS = {
     "Category": "pila.physics.layout",

@@ -18,6 +18,7 @@ from pila.plan import Plan, prepare
 from pila.progress import only_own_progress, progress_bar
 from pila.request import GenerateRequest
 from pila.settings import by_hub_ids, settled, write_settings
+from pila.threads import sampling_threads
 from pila.video import side_by_side, write_video
 
 if TYPE_CHECKING:
@@ -192,21 +193,25 @@ def _sample(
         return tensors
 
     pipeline.set_progress_bar_config(disable=True)
+    size = {
+        "height": sampling.height,
+        "width": sampling.width,
+        "num_frames": sampling.num_frames,
+    }
     try:
-        frames = pipeline(
-            prompt=plan.prompt,
-            negative_prompt=request.negative_prompt,
-            height=sampling.height,
-            width=sampling.width,
-            num_frames=sampling.num_frames,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance_scale,
-            max_sequence_length=sampling.max_sequence_length,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-            callback_on_step_end=step_end,
-            output_type="np",
-            **correction,
-        ).frames[0]
+        with sampling_threads(pipeline, **size):
+            frames = pipeline(
+                prompt=plan.prompt,
+                negative_prompt=request.negative_prompt,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance_scale,
+                max_sequence_length=sampling.max_sequence_length,
+                generator=torch.Generator("cpu").manual_seed(request.seed),
+                callback_on_step_end=step_end,
+                output_type="np",
+                **size,
+                **correction,
+            ).frames[0]
     except BaseException as error:
         pipeline.maybe_free_model_hooks()  # else offloaded parts stay on the device
         if isinstance(error, torch.OutOfMemoryError):

@@ -119,6 +119,8 @@ class Correction:
         self._record = record.append if isinstance(record, list) else record
         self._finite: list[tuple[int, float, Tensor]] = []
         self.conditional = ConditionalVelocity()
+        self.prompt: str | list[str] | None = None
+        """What the condition is encoded from, where that is not the generator's prompt."""
         self.text: Tensor | None = None
         """Pooled prompt embeddings [number of prompts or of videos, d]."""
         self.frozen_frames: tuple[Tensor, Tensor] | None = None

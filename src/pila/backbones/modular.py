@@ -27,7 +27,7 @@ from pila.adapter.condition import pool_text
 from pila.backbones.attachments import denoisers_of
 from pila.backbones.base import check_fit
 from pila.backbones.correction import Correction, CorrectionOptions, Labels, Record
-from pila.backbones.seam import CorrectedVelocity
+from pila.backbones.seam import CorrectedVelocity, check_flow
 from pila.errors import InputError
 
 DENOISER = "denoiser"
@@ -153,6 +153,8 @@ def _correction(components: Any, state: Any) -> Correction:
         num_steps=len(state.timesteps),
     )
     if components.adapter is not None:
+        if state.adapter_scale != 0:
+            check_flow(components.scheduler)
         for denoiser in denoisers_of(components):
             check_fit(components.adapter, denoiser)
     correction = Correction(components.adapter, options, state.record)

@@ -12,9 +12,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pila.errors import InputError
+
 Correct = Callable[[Tensor, Tensor, float, int], Tensor | None]
 """`correct(x_t, v, sigma, index)` -> dv, or None to leave v: latents and velocity [b, c, t, h, w]
 in the dtypes that the pipeline passes, the noise level, and the 0-based index in the schedule."""
+
+
+def check_flow(scheduler: Any) -> None:
+    """Refuse a scheduler whose noise levels are not those of flow matching, from 1 to 0.
+
+    Raises:
+        InputError: names the scheduler and what to use in its place.
+    """
+    config = scheduler.config
+    flow = (
+        type(scheduler).__name__.startswith("FlowMatch")
+        or config.get("use_flow_sigmas")
+        or config.get("prediction_type") == "flow_prediction"
+    )
+    if not flow or config.get("prediction_type", "flow_prediction") != "flow_prediction":
+        raise InputError(
+            f"the scheduler is a {type(scheduler).__name__} with prediction_type="
+            f"{config.get('prediction_type')!r} and use_flow_sigmas="
+            f"{config.get('use_flow_sigmas')!r}, which is no flow matching, so its noise levels "
+            "say nothing to the adapter; use FlowMatchEulerDiscreteScheduler, or UniPC with "
+            "prediction_type='flow_prediction' and use_flow_sigmas=True"
+        )
+
+
+def schedule_length(scheduler: Any, num_inference_steps: int) -> int:
+    """How often a sampling calls the scheduler: Heun's, say, twice a step but for the last.
+
+    Args:
+        scheduler: asked through a copy, so that it stays as it is.
+        num_inference_steps: as the pipeline is told.
+    """
+    copy = type(scheduler).from_config(scheduler.config)
+    dynamic = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
+    copy.set_timesteps(num_inference_steps, **dynamic)
+    return len(copy.timesteps)
 
 
 class CorrectedVelocity:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 from pila.adapter.condition import pool_text
 from pila.backbones.base import check_fit
 from pila.backbones.correction import Correction, CorrectionOptions, Labels, Record
-from pila.backbones.seam import velocity_correction
+from pila.backbones.seam import check_flow, schedule_length, velocity_correction
 
 
 class CorrectedPipeline:
@@ -52,6 +52,7 @@ class CorrectedPipeline:
         adapter_scale: float = 1.0,
         step_window: tuple[int, int] | None = None,
         reference: str = "cond",
+        condition_prompt: str | list[str] | None = None,
         record: Record | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -65,10 +66,13 @@ class CorrectedPipeline:
                 leaves the routing without a prior.
             top_k: number of routed experts, 0..8; None takes the adapter's own.
             adapter_scale: factor on the correction, beside the adapter's own `sampling_scale`.
-            step_window: first and last denoising step to correct, counted from 1, inclusive.
+            step_window: first and last scheduler step to correct, counted from 1, inclusive; a
+                scheduler of second order has two for nearly every denoising step.
             reference: velocity that the adapter reads: that of the conditional pass ("cond"), as
                 in training, or the "guided" one. The correction is added after guidance in both
                 cases.
+            condition_prompt: what the adapter's condition is encoded from, a text for each prompt;
+                the prompt itself by default.
             record: a list, or a function, that receives each corrected step's AdapterOutput.
 
         Raises:
@@ -78,6 +82,12 @@ class CorrectedPipeline:
         run = super().__call__  # type: ignore[misc]
         call = inspect.signature(run).bind(*args, **kwargs)
         call.apply_defaults()
+        adapter = self._adapter()
+        scheduler = cast(Any, self).scheduler
+        steps = call.arguments["num_inference_steps"]
+        if adapter is not None and adapter_scale != 0:
+            check_flow(scheduler)
+            steps = schedule_length(scheduler, steps) if steps > 0 else steps
         options = CorrectionOptions.checked(
             labels=labels,
             top_k=top_k,
@@ -85,18 +95,18 @@ class CorrectedPipeline:
             step_window=step_window,
             reference=reference,
             num_prompts=_num_prompts(call.arguments),
-            num_steps=call.arguments["num_inference_steps"],
+            num_steps=steps,
         )
-        adapter = self._adapter()
         if adapter is None or adapter_scale == 0:
             return run(*args, **kwargs)
         correction = Correction(adapter, options, record)
+        correction.prompt = condition_prompt
         watched = self._denoisers() if reference == "cond" else []
         outer, self._correction = self._correction, correction
         try:
             with (
                 correction.conditional.watch(*watched),
-                velocity_correction(cast(Any, self).scheduler, correction),
+                velocity_correction(scheduler, correction),
             ):
                 result = run(*args, **kwargs)
         finally:
@@ -108,7 +118,18 @@ class CorrectedPipeline:
         """Encode as diffusers does; during a call the adapter gets the pooled positive prompt."""
         embeds, negative = super().encode_prompt(*args, **kwargs)  # type: ignore[misc]
         if self._correction is not None:
-            self._correction.text = pool_text(embeds.float())
+            own = embeds
+            if self._correction.prompt is not None:
+                call = inspect.signature(super().encode_prompt).bind(*args, **kwargs)  # type: ignore[misc]
+                own, _ = super().encode_prompt(  # type: ignore[misc]
+                    **call.arguments
+                    | {
+                        "prompt": self._correction.prompt,
+                        "prompt_embeds": None,
+                        "do_classifier_free_guidance": False,
+                    }
+                )
+            self._correction.text = pool_text(own.float())
         return embeds, negative
 
 

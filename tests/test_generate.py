@@ -174,3 +174,88 @@ def test_embedded_model_measures_laws(tmp_path):
     assert set(report.laws) == {"frozen", "PILA"}
     assert all(np.isfinite(list(laws.values())).all() for laws in report.laws.values())
     assert read_video(tmp_path / "clip.mp4").shape == (33, 64, 64, 3)
+
+
+def completed(tmp_path, prompt, **changes):
+    options = {"prompt": prompt, "parser": "offline", "output": tmp_path / "clip.mp4", "steps": 2}
+    return GenerateRequest(**(options | changes))
+
+
+def test_a_free_prompt_is_completed_and_its_scene_measured(tmp_path):
+    report = generate(completed(tmp_path, "two rubber balls collide head-on"))
+    assert report.scene == "ball_collision"
+    assert report.drawn_as != report.prompt == "two rubber balls collide head-on"
+    assert report.hint is None
+    assert set(report.laws) == {"PILA"}
+    # The categories are those of what is drawn.
+    assert report.refined_prompt.startswith(report.drawn_as)
+
+
+def test_another_seed_fills_what_the_prompt_leaves_open_otherwise(tmp_path):
+    drawn = {generate(completed(tmp_path, "a ball is thrown", seed=s)).drawn_as for s in range(3)}
+    assert len(drawn) == 3
+
+
+@pytest.mark.parametrize("prompt", ["a dog runs along a beach", "桜の下を歩く女の子", "SELECT 1;"])
+def test_a_prompt_about_no_scene_is_drawn_as_typed_and_told_so(tmp_path, prompt, capsys):
+    report = generate(completed(tmp_path, prompt))
+    assert (report.scene, report.drawn_as, report.laws) == (None, None, {})
+    assert report.hint is not None
+    assert report.hint.startswith(
+        "the embedded model draws 24 simulated scenes, and this is none of them; try: "
+    )
+    assert report.hint.count('"') == 6
+    args = ["generate", prompt, "--steps", "2", "--parser", "offline", "--output"]
+    assert run([*args, str(tmp_path / "again.mp4")]) == 0
+    shown = capsys.readouterr().out
+    assert report.hint in shown
+    assert "laws" not in shown
+
+
+def test_refine_off_leaves_the_prompt_alone(tmp_path):
+    prompt = "two rubber balls collide head-on"
+    report = generate(completed(tmp_path, prompt, refine="off"))
+    assert (report.drawn_as, report.scene) == (None, "ball_collision")
+    assert report.settings["refine"] == "off"
+
+
+def test_condition_gives_the_completion_to_the_adapter_alone(tmp_path):
+    prompt, seen = "two rubber balls collide head-on", {}
+    for refine in ("off", "condition", "generator"):
+        request = completed(tmp_path, prompt, refine=refine, compare=True, seed=4)
+        generate(request)
+        seen[refine] = [read_video(tmp_path / f"clip{s}.mp4") for s in ("-frozen", "")]
+    assert np.array_equal(seen["off"][0], seen["condition"][0])
+    assert not np.array_equal(seen["off"][1], seen["condition"][1])
+    assert not np.array_equal(seen["off"][0], seen["generator"][0])
+
+
+def test_settings_keep_the_completion(tmp_path):
+    prompt = "butter melts on a hot pan"
+    first = generate(completed(tmp_path, prompt, seed=7))
+    settings = first.files["settings"]
+    again = tmp_path / "again.mp4"
+    common = ["--output", str(again), "--json"]
+    assert run(["generate", "--from", settings, *common]) == 0
+    assert np.array_equal(read_video(tmp_path / "clip.mp4"), read_video(again))
+    # Another prompt has a completion of its own.
+    assert run(["generate", "a ball bounces", "--from", settings, *common]) == 0
+    kept = json.loads((tmp_path / "again-settings.json").read_text())["settings"]
+    assert "ball" in kept["refined_prompt"]
+
+
+def test_refinement_of_other_models_is_the_parsers(request_for):
+    report = generate(request_for(refine="condition"))
+    assert report.settings["refine"] == "condition"
+    assert report.drawn_as is None
+    assert generate(request_for()).settings["refine"] == "off"
+
+
+def test_frames_that_are_not_finite_are_no_clip(request_for, tmp_path):
+    request = request_for()
+    pipeline = load(request)
+    last = [p for p in pipeline.vae.decoder.parameters() if p.ndim == 1][-1]
+    last.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="decoded frames are not finite, from frame 1"):
+        generate(request, pipeline=pipeline)
+    assert names(tmp_path) == []

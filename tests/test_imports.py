@@ -40,6 +40,7 @@ RANK = {
             "score",
             "benchmark",
             "doctor",
+            "free_prompts",
             "share",
         ),
         5,
@@ -49,7 +50,7 @@ RANK = {
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {
     "labels": {"errors", "physics"},
-    "world": {"errors", "physics", "progress", "video", "workers"},
+    "world": {"errors", "labels", "physics", "progress", "video", "workers"},
 }
 
 

@@ -188,6 +188,28 @@ def run_score(
     )
 
 
+def run_prompts(
+    *, output: Path, half: str = "both", seed: int = 0, processes: int = 2
+) -> dict[str, Any]:
+    """Whether free prompts reach their scenes; see `pila.free_prompts`.
+
+    Args:
+        output: folder for `results.json` and `results.md`.
+        half: both, development or held_out.
+        seed: of the noise and of what prompts leave open.
+        processes: prompts drawn at once, one thread each.
+
+    Raises:
+        InputError: a value or a place that cannot be used; nothing is made then.
+    """
+    from pila.free_prompts import run
+
+    if processes < 1:
+        raise InputError(f"processes is {processes}; use at least 1")
+    check_writable(output)
+    return run(output, seed=seed, half=None if half == "both" else half, processes=processes)
+
+
 def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table:
     """Run one experiment of the registry: train if asked to, generate, measure, write.
 

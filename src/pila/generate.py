@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,11 @@ class Report:
 
     prompt: str
     refined_prompt: str
+    """The prompt as a concise description of its physics."""
+    drawn_as: str | None
+    """The caption that the prompt was completed to, for a model that knows its scenes."""
+    hint: str | None
+    """What a model that knows its scenes could draw, where the prompt is about none of them."""
     parser: str
     categories: list[str]
     evidence: dict[str, list[str]]
@@ -83,7 +88,8 @@ def generate(
     plan = prepare(request)
     seconds: dict[str, float] = {}
     with _timed(seconds, "parse"):
-        parse = _parse(plan, parser)
+        refined = _refine(plan, parser)
+        parse = refined.parse
     if pipeline is None:
         with _timed(seconds, "load"):
             pipeline = load(request)
@@ -98,13 +104,18 @@ def generate(
         if request.compare or not corrected:
             with _timed(seconds, FROZEN), generator_alone(pipeline):
                 clips[FROZEN] = _sample(
-                    pipeline, plan, adapter_scale=0.0, advance=partial(advance, FROZEN)
+                    pipeline,
+                    plan,
+                    refined,
+                    adapter_scale=0.0,
+                    advance=partial(advance, FROZEN),
                 )
         if corrected:
             with _timed(seconds, corrected):
                 clips[corrected] = _sample(
                     pipeline,
                     plan,
+                    refined,
                     adapter_scale=request.adapter_scale,
                     labels=[str(c) for c in parse.categories] or None,
                     record=recorder,
@@ -113,14 +124,20 @@ def generate(
         elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
             clips[names_on(pipeline)] = clips[FROZEN]
 
-    scene, laws = _laws(plan, clips)
+    laws = _laws(plan, refined.scene, clips)
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
     device = str(pipeline._execution_device)
     # The pipeline's own is that of its first part, and the VAE keeps float32.
     dtype = str(denoisers_of(pipeline)[0].dtype).removeprefix("torch.")
     with _timed(seconds, "write"):
         written = _write(plan, clips, recorder, parse)
-        kept = settled(request, plan.sampling, parse.categories, device=device, dtype=dtype)
+        kept = settled(
+            replace(request, refined_prompt=refined.text),
+            plan.sampling,
+            parse.categories,
+            device=device,
+            dtype=dtype,
+        )
         write_settings(plan.files.settings, kept)
         written["settings"] = str(plan.files.settings)
     settings = asdict(plan.sampling) | {
@@ -132,6 +149,7 @@ def generate(
         "step_window": list(plan.window) if plan.window else None,
         "top_k": request.top_k,
         "reference": request.reference,
+        "refine": refined.mode,
         "invert_experts": request.invert_experts,
         "device": device,
         "dtype": dtype,
@@ -139,10 +157,12 @@ def generate(
     }
     return Report(
         prompt=plan.prompt,
+        drawn_as=refined.drawn_as,
+        hint=refined.hint,
         **parse.to_dict(),
         routing=recorder.routing,
         correction_rms=recorder.correction_rms,
-        scene=scene,
+        scene=refined.scene,
         laws=laws,
         files=written,
         settings=settings,
@@ -150,10 +170,73 @@ def generate(
     )
 
 
-def _parse(plan: Plan, parser: Parser | None) -> Parse:
-    if plan.labels is None:
-        return (parser or make_parser(plan.request.parser))(plan.prompt)
-    return Parse(refined_prompt=plan.prompt, categories=plan.labels, evidence={}, parser="given")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refined:
+    """What became of the prompt before anything is sampled.
+
+    Attributes:
+        prompt: what the generator is given.
+        condition: what the adapter's condition is encoded from, where that is another text.
+        parse: the categories, read off the refined prompt.
+        scene: the simulated scene that is asked for, if any.
+        drawn_as: the caption that the prompt was completed to, if any.
+        hint: what could be drawn instead, where a model that knows its scenes knows none like it.
+        text: the refined prompt, if one is in use.
+        mode: off, condition or generator: who is given it.
+    """
+
+    prompt: str
+    condition: str | None
+    parse: Parse
+    scene: str | None
+    drawn_as: str | None
+    hint: str | None
+    text: str | None
+    mode: str
+
+
+def _refine(plan: Plan, parser: Parser | None) -> _Refined:
+    """Complete or refine the prompt as asked, and read its categories off the result."""
+    request, book = plan.request, plan.captions
+    mode = request.refine
+    if mode == "auto":
+        mode = "generator" if book is not None else "off"
+    scene = hint = text = None
+    if book is not None:
+        if mode == "off":
+            scene = book.recognise(plan.prompt).scene
+        else:
+            done = book.complete(request.refined_prompt or plan.prompt, request.seed)
+            scene, text = done.scene, done.caption
+            if scene is None:
+                hint = _nothing_like_it(request.model, len(book.scenes), done.examples)
+    drawn_as = text
+    if plan.labels is not None:
+        parse = Parse(
+            refined_prompt=text or plan.prompt, categories=plan.labels, evidence={}, parser="given"
+        )
+    else:
+        parse = (parser or make_parser(request.parser))(text or plan.prompt)
+    if book is None and mode != "off":
+        text = request.refined_prompt or parse.refined_prompt
+    return _Refined(
+        prompt=text if text and mode == "generator" else plan.prompt,
+        condition=text if mode == "condition" else None,
+        parse=parse,
+        scene=scene,
+        drawn_as=drawn_as,
+        hint=hint,
+        text=text,
+        mode=mode,
+    )
+
+
+def _nothing_like_it(model: str, count: int, examples: Sequence[str]) -> str:
+    nearest = "; ".join(f'"{caption}"' for caption in examples)
+    return (
+        f"the {model} model draws {count} simulated scenes, and this is none of them; "
+        f"try: {nearest}"
+    )
 
 
 def load(request: GenerateRequest) -> Any:
@@ -175,7 +258,12 @@ def load(request: GenerateRequest) -> Any:
 
 
 def _sample(
-    pipeline: Any, plan: Plan, *, advance: Callable[[int], None], **correction: Any
+    pipeline: Any,
+    plan: Plan,
+    refined: _Refined,
+    *,
+    advance: Callable[[int], None],
+    **correction: Any,
 ) -> np.ndarray:
     """Frames [t, h, w, 3] uint8; every call starts from the same noise."""
     import torch
@@ -186,6 +274,7 @@ def _sample(
             "step_window": plan.window,
             "top_k": request.top_k,
             "reference": request.reference,
+            "condition_prompt": refined.condition,
         }
 
     def step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +290,7 @@ def _sample(
     try:
         with sampling_threads(pipeline, **size):
             frames = pipeline(
-                prompt=plan.prompt,
+                prompt=refined.prompt,
                 negative_prompt=request.negative_prompt,
                 num_inference_steps=sampling.steps,
                 guidance_scale=sampling.guidance_scale,
@@ -220,23 +309,27 @@ def _sample(
                 f"{sampling.width} x {sampling.height}; try --offload model, or a smaller clip"
             ) from None
         raise
+    if not np.isfinite(frames).all():
+        bad = np.isfinite(frames).all((1, 2, 3)).argmin()
+        raise FloatingPointError(
+            f"the decoded frames are not finite, from frame {bad + 1} on, so nothing is written; "
+            "the VAE's weights or the latents are broken: try --dtype float32, or load the model "
+            "again"
+        )
     return (frames.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _laws(plan: Plan, clips: dict[str, np.ndarray]) -> tuple[str | None, dict[str, Any]]:
-    """The simulated scene asked for, and each clip's law errors; none for other models."""
-    if not plan.scenes:
-        return None, {}
-    from pila.world import measure, recognise_scene
-
-    scene = recognise_scene(plan.prompt)
+def _laws(plan: Plan, scene: str | None, clips: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Each clip's law errors, where one of the model's simulated scenes is asked for."""
     if scene not in plan.scenes:
-        return None, {}
+        return {}
+    from pila.world import measure
+
     try:
-        return scene, {name: measure(scene, frames) for name, frames in clips.items()}
+        return {name: measure(scene, frames) for name, frames in clips.items()}
     except InputError as error:  # the clip was asked for in a size that cannot be measured
         logger.warning("laws of %s not measured: %s", scene, error)
-        return scene, {}
+        return {}
 
 
 def _write(

@@ -17,6 +17,7 @@ from pila.backbones.embedded import (
 )
 from pila.backbones.repository import check_wan_repository, own_settings, read_index, read_json
 from pila.errors import InputError
+from pila.labels.captions import CaptionBook, read_captions
 from pila.labels.parser import check_prompt, parse_categories
 from pila.physics.layout import Category
 from pila.request import GenerateRequest
@@ -139,6 +140,8 @@ class Plan:
     files: Files
     scenes: tuple[str, ...]
     """Scenes of the simulated world that the model was trained on; none for other models."""
+    captions: CaptionBook | None
+    """The captions that the model knows; None for models that carry none."""
 
 
 def prepare(request: GenerateRequest) -> Plan:
@@ -148,6 +151,8 @@ def prepare(request: GenerateRequest) -> Plan:
         InputError: names the value, its bound and a remedy.
     """
     prompt = check_prompt(request.prompt)
+    if request.refined_prompt is not None:
+        check_prompt(request.refined_prompt)
     check_numbers(request)
     labels = None if request.labels is None else check_labels(request.labels)
     files = plan_files(request)
@@ -182,6 +187,7 @@ def prepare(request: GenerateRequest) -> Plan:
         labels=labels,
         files=files,
         scenes=tuple(own_settings(folder).get("scenes", ())),
+        captions=read_captions(folder),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 ParserName = Literal["auto", "offline", "llm"]
+Refinement = Literal["auto", "off", "condition", "generator"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,13 @@ class GenerateRequest:
     """Who finds the prompt's categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
     PILA_LLM_BASE_URL (else OPENAI_BASE_URL, else OpenAI's own) with PILA_LLM_API_KEY (else
     OPENAI_API_KEY); auto does so where a model is named, and answers offline otherwise."""
+    refine: Refinement = "auto"
+    """What becomes of a refined prompt: off makes none, condition gives it to the adapter,
+    generator to the generator as well. A model that knows its scenes has free prompts completed to
+    captions of them; for others the parser refines. auto is generator for the former, off for the
+    latter."""
+    refined_prompt: str | None = None
+    """The refined prompt, in place of one that is made; settings files keep it."""
     reference: Literal["guided", "cond"] = "cond"
     """The velocity that the adapter reads: of the conditional pass, as in training, or guided."""
     invert_experts: bool = False

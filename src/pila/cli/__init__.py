@@ -148,5 +148,6 @@ def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
 
     kept = read_settings(settings_file)
     request = parsed(kept)
-    # The file's categories are those of its prompt; another prompt has its own.
-    return request if request.prompt == kept.prompt else parsed(replace(kept, labels=None))
+    # The file's categories and refinement are those of its prompt; another prompt has its own.
+    other = replace(kept, labels=None, refined_prompt=None)
+    return request if request.prompt == kept.prompt else parsed(other)

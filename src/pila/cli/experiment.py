@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, make_dataclass
 from dataclasses import field as dataclass_field
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 from tyro.conf import arg, subcommand
 
@@ -108,6 +108,25 @@ class ExperimentBank:
     """Print the results as one JSON object instead of the table."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentPrompts:
+    """Whether free prompts reach the scene that they are about, and others none.
+
+    What was generated before under the same settings is kept.
+    """
+
+    output: Path = Path("experiments/prompts")
+    """Folder for results.json and results.md."""
+    half: Literal["both", "development", "held_out"] = "both"
+    """Which half of the two lists; settings are chosen on development alone."""
+    seed: int = 0
+    """Seed of the noise, and of what a prompt leaves open."""
+    processes: int = 2
+    """Prompts drawn at once, one thread each."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExperimentTable:
     """What every table of the registry takes."""
@@ -183,6 +202,7 @@ _Subcommands: Any = [
     Annotated[ExperimentMeasures, subcommand("measures", prefix_name=False)],
     Annotated[ExperimentBank, subcommand("bank", prefix_name=False)],
     Annotated[ExperimentScore, subcommand("score", prefix_name=False)],
+    Annotated[ExperimentPrompts, subcommand("prompts", prefix_name=False)],
     *(
         Annotated[made, subcommand(name, description=_described(name), prefix_name=False)]
         for name, made in TABLES.items()
@@ -214,6 +234,14 @@ def _alone(command: Any) -> None:
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
+def _prompts(command: ExperimentPrompts) -> None:
+    from pila.experiment import run_prompts
+    from pila.free_prompts import markdown
+
+    results = run_prompts(**_options(command))
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
 def _table(command: ExperimentTable) -> None:
     from pila.experiment import run_every_table, run_table
 
@@ -232,6 +260,7 @@ def _options(command: Any) -> dict[str, Any]:
 
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
     **dict.fromkeys(_ALONE, _alone),
+    ExperimentPrompts: _prompts,
     **dict.fromkeys(TABLES.values(), _table),
 }
 """What runs each subcommand."""

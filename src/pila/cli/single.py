@@ -87,7 +87,12 @@ def _generate(request: GenerateRequest) -> None:
         return
     settings, seconds = report.settings, report.seconds
     print(f"prompt      {report.prompt}")
-    _print_parse(asdict(report))
+    if report.drawn_as not in (None, report.prompt):
+        print(f"drawn as    {report.drawn_as}")
+    if report.hint:
+        print(report.hint)
+    refined = report.drawn_as is None and request.refine in ("condition", "generator")
+    _print_parse(asdict(report), refined=refined)
     routed = sorted(report.routing.items(), key=lambda item: -item[1])
     if routed:
         print("routing     " + ", ".join(f"{name} {w:.2f}" for name, w in routed if w > 0))
@@ -107,9 +112,10 @@ def _generate(request: GenerateRequest) -> None:
             print(f"{name:<11} {path}")
 
 
-def _print_parse(parse: dict[str, Any]) -> None:
+def _print_parse(parse: dict[str, Any], *, refined: bool = True) -> None:
     note = f" ({parse['note']})" if parse["note"] else ""
-    print(f"refined     {parse['refined_prompt']}")
+    if refined:
+        print(f"refined     {parse['refined_prompt']}")
     print(f"parser      {parse['parser']}{note}")
     for name in parse["categories"]:
         words = ", ".join(parse["evidence"].get(name, []))

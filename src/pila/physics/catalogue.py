@@ -1,7 +1,7 @@
 """The documentation of the terms, derived from the terms.
 
-`python -m pila.physics.catalogue` writes one page per category under docs/categories and puts the
-table of categories into README.md, between its markers.
+`python -m pila.physics.catalogue` writes docs/categories/: a page of all relations, and one
+for each category.
 """
 
 import inspect
@@ -15,8 +15,6 @@ from pila.physics.residual import Family, Residual
 from pila.physics.terms import TERMS, recipe
 
 log = logging.getLogger(__name__)
-
-BEGIN, END = "<!-- categories: begin -->", "<!-- categories: end -->"
 
 _FAMILIES = {
     Family.PDE_ANCHOR: "PDE anchor",
@@ -32,16 +30,32 @@ _NOTATION = (
 )
 
 
-def table() -> str:
-    """The README's table: category, relations, file."""
+def overview() -> str:
+    """The page of all relations: category, relations, file."""
     rows = [
-        f"| [{title(category)}](docs/categories/{category}.md) "
+        f"| [{title(category)}]({category}.md) "
         f"| {'; '.join(_cell(term.relation) for term in terms)} "
-        f"| [`{path}`]({path}) |"
+        f"| `src/pila/physics/terms/{category}.py` |"
         for category, terms in TERMS.items()
-        for path in [f"src/pila/physics/terms/{category}.py"]
     ]
-    return "\n".join(["| category | relations | file |", "|---|---|---|", *rows]) + "\n"
+    count = sum(len(terms) for terms in TERMS.values())
+    lines = [
+        "# Categories and relations",
+        "",
+        "*Written by `python -m pila.physics.catalogue`; change the terms, not this page.*",
+        "",
+        f"PILA has an expert for each of {len(TERMS)} physical categories. In training, {count} "
+        "relations hold the fields that the experts refine. A relation is a balance whose pieces "
+        "add up to zero where it holds.",
+        "",
+        "| category | relations | file |",
+        "|---|---|---|",
+        *rows,
+        "",
+        _NOTATION,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def page(category: Category) -> str:
@@ -90,26 +104,14 @@ def title(category: Category) -> str:
 
 
 def write(root: Path) -> None:
-    """Write the pages and the README's table of the project in `root`."""
+    """Write the pages of the project in `root`."""
     folder = root / "docs" / "categories"
     folder.mkdir(parents=True, exist_ok=True)
     for category in Category:
         (folder / f"{category}.md").write_text(page(category), encoding="utf-8")
         log.info("wrote %s", folder / f"{category}.md")
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if BEGIN in text and END in text:
-        readme.write_text(with_table(text), encoding="utf-8")
-        log.info("wrote the table in %s", readme)
-    else:
-        log.warning("%s has no markers %s and %s: no table written", readme, BEGIN, END)
-
-
-def with_table(readme: str) -> str:
-    """A README with the table between its markers brought up to date."""
-    before, rest = readme.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n{table()}{END}{after}"
+    (folder / "index.md").write_text(overview(), encoding="utf-8")
+    log.info("wrote %s", folder / "index.md")
 
 
 def _introduction(category: Category) -> str:

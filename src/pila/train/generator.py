@@ -30,6 +30,7 @@ from pila.train.masks import motion_weight
 from pila.train.optimizer import HIDDEN, inside_blocks
 from pila.train.pixel_metric import pixel_metric
 from pila.train.text import MAX_TOKENS, CaptionEncoder, vary
+from pila.world.caption_data import write_captions
 from pila.world.scene import FRAME_RATE, NUM_FRAMES
 
 HIGH_NOISE = 0.9
@@ -410,6 +411,7 @@ class GeneratorTask:
             boundary_ratio=self.config.generator.boundary,
         ).save_pretrained(beside)
         (beside / "pila.json").write_text(json.dumps(self.sampling()))
+        write_captions(beside, self.config.world.named)
         shutil.rmtree(final, ignore_errors=True)
         return beside.rename(final)
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pila.labels.wording import fill_template
+
 HELD_OUT = 4
 """Templates of each scene that no model is trained on."""
 
@@ -24,12 +26,7 @@ def write_caption(
         held_out: take a held-out template instead of a training one.
     """
     allowed = templates[-HELD_OUT:] if held_out else templates[:-HELD_OUT]
-    sentence = allowed[int(rng.integers(len(allowed)))].format(**words)
-    for vowel in "aeio":
-        sentence = sentence.replace(f" a {vowel}", f" an {vowel}")
-        if sentence.startswith(f"a {vowel}"):
-            sentence = "an" + sentence[1:]
-    return sentence
+    return fill_template(allowed[int(rng.integers(len(allowed)))], words)
 
 
 def choose(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -74,6 +74,8 @@ def distance(a: str, b: str) -> int:
 
 def _inflect(word: str) -> set[str]:
     """The word and its regular forms in -s, -ed and -ing."""
+    if word.endswith(("s", "ed", "ing")) and not word.endswith("ss"):
+        return {word}
     root = word.removesuffix("e")
     forms = {word, word + "s", root + "ed", root + "ing"}
     if word.endswith(("s", "sh", "ch", "x", "z")):

@@ -1,21 +1,19 @@
 """The scenes by name, and what one does with them: simulate, measure, recognise."""
 
-import re
-from collections import Counter
+import tomllib
 from difflib import get_close_matches
 from functools import cache
-from math import log
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from pila.errors import InputError
+from pila.labels.scene_lexicon import SceneLexicon
 from pila.world.scene import Canvas, Clip, Scene, check_frames
 from pila.world.scenes import ALL
 
 SCENES: dict[str, Scene] = {scene.name: scene for scene in ALL}
-
-ENOUGH = 2.0
-"""Least sum of log ratios at which words are taken to speak of a scene."""
 
 
 def scene_named(name: str) -> Scene:
@@ -79,36 +77,20 @@ def measure(scene: str, frames: np.ndarray) -> dict[str, float]:
 
 
 def recognise_scene(prompt: str) -> str | None:
-    """The scene that a prompt's words speak of most clearly; None where they speak of none.
+    """The scene that a prompt is about; None where it is about none of them.
 
-    Each word counts for a scene by how much oftener that scene's captions use it than all others
-    do. Only for the demo, which measures what it generated; benchmarks know what they asked for.
+    A lexicon of concepts decides (`scene_words.toml`). Benchmarks, which know what they asked
+    for, do not need it.
     """
-    said = _words(prompt)
-    scores = {
-        name: sum(weights.get(word, 0.0) for word in said) for name, weights in _cues().items()
-    }
-    best = max(scores, key=lambda name: scores[name])
-    return best if scores[best] >= ENOUGH else None
+    return scene_lexicon().recognise(prompt).scene
 
 
 @cache
-def _cues() -> dict[str, dict[str, float]]:
-    """Log ratio of a word's frequency in a scene's templates to its frequency in all of them."""
-    counts = {}
-    for name, scene in SCENES.items():
-        texts = [*scene.templates, *(o for options in scene.words.values() for o in options)]
-        counts[name] = Counter(word for text in texts for word in _words(text))
-    everywhere = sum(counts.values(), Counter())
-    total = everywhere.total()
-    return {
-        name: {
-            word: log((mine[word] + 0.1) / mine.total() / (everywhere[word] / total))
-            for word in everywhere
-        }
-        for name, mine in counts.items()
-    }
+def scene_lexicon() -> SceneLexicon:
+    """The lexicon of all scenes, read once."""
+    return SceneLexicon(scene_words())
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", text.lower())))
+def scene_words() -> dict[str, Any]:
+    """The content of `scene_words.toml`, plain values that go through JSON unchanged."""
+    return tomllib.loads((files("pila.world") / "scene_words.toml").read_text(encoding="utf-8"))

@@ -74,7 +74,7 @@ def distance(a: str, b: str) -> int:
 
 def _inflect(word: str) -> set[str]:
     """The word and its regular forms in -s, -ed and -ing."""
-    if word.endswith(("s", "ed", "ing")) and not word.endswith("ss"):
+    if re.fullmatch(r".*[aeiouy].*(?:[^s]s|ed|ing)", word):
         return {word}
     root = word.removesuffix("e")
     forms = {word, word + "s", root + "ed", root + "ing"}

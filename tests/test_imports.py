@@ -16,6 +16,7 @@ RANK = {
             "errors",
             "types",
             "flow",
+            "decoding",
             "video",
             "request",
             "progress",

@@ -17,6 +17,8 @@ CRF = 12
 4:2:0 chroma alone costs saturated colours down to 28 dB."""
 LEFT_OVER = 3600.0
 """Seconds after which a part of a file is no longer written by anyone."""
+MOST_BYTES = 2**31
+"""Of frames that `read_video` holds at once; what takes more is read frame by frame."""
 BT601, BT709, LIMITED = 6, 1, 1
 """FFmpeg's numbers for a matrix, for primaries and a transfer curve, and for a range."""
 MIN_VIEW_HEIGHT = 288
@@ -108,25 +110,49 @@ def _write(
 
 
 def read_video(path: Path) -> np.ndarray:
-    """Frames [t, h, w, 3] uint8 of a file's first video stream.
+    """All frames [t, h, w, 3] uint8 of a short film, as `video_frames` gives them.
 
     Raises:
-        InputError: no such file, or nothing in it that decodes as video.
+        InputError: as `video_frames`; or more than `MOST_BYTES` of frames.
     """
-    import av
-    from av.error import FFmpegError
+    frames: list[np.ndarray] = []
+    for frame in video_frames(path):
+        frames.append(frame)
+        if len(frames) * frame.nbytes > MOST_BYTES:
+            raise InputError(
+                f"{path} has more than {len(frames) - 1} frames of {frame.shape[1]} x "
+                f"{frame.shape[0]}, which together take over {MOST_BYTES / 2**30:.0f} GiB; cut it, "
+                "or scale it down"
+            )
+    return np.stack(frames)
+
+
+def video_frames(path: Path) -> Iterator[np.ndarray]:
+    """A file's frames [h, w, 3] uint8 one after the other: upright, of square pixels, of one size.
+
+    That of the first; where the size changes on the way, later frames are cropped about their
+    middle and resized.
+
+    Raises:
+        InputError: no such file, or nothing in it that decodes as a film.
+    """
+    from pila.decoding import DecodeError, fit, open_film
 
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a video file")
+    shape: tuple[int, int] | None = None
     try:
-        # Titles in any encoding; an absolute path, as what stands before a colon is a protocol.
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
-            frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
-    except (FFmpegError, IndexError) as error:
-        raise InputError(f"{path} does not read as video ({error}); give an mp4 or mkv") from error
-    if not frames:
-        raise InputError(f"{path} holds no frames; give a whole video file")
-    return np.stack(frames)
+        with open_film(path) as film:
+            for picture in film.pictures:
+                rgb = picture.rgb()
+                shape = shape or (rgb.shape[0], round(rgb.shape[1] * picture.pixel))
+                yield fit(rgb, shape, picture.pixel)
+    except DecodeError as error:
+        raise InputError(
+            f"{path} does not read as video ({error}); give a whole video file"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def side_by_side(clips: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:

@@ -135,7 +135,7 @@ def judge(
     """
     from pila.data.latents import cache_root
     from pila.evaluate.benchmarks.generating import read_sampling
-    from pila.video import read_video
+    from pila.video import video_frames
 
     paths = videos_in(folder)
     protocol = scorer.describe()
@@ -144,7 +144,7 @@ def judge(
         key = digest_of([protocol, sha256(path)])
         kept = cache_root() / "imaging" / f"{key}.json"
         if not kept.is_file():
-            scores = [scorer(shrunk(frame)) for frame in read_video(path)]
+            scores = [scorer(shrunk(frame)) for frame in video_frames(path)]
             write_json(kept, float(np.mean(scores)))
         rows.append({"video_path": str(path), "video_results": read_entries(kept, float)})
     mean = float(np.mean([row["video_results"] for row in rows]))

@@ -9,6 +9,7 @@ from pila.errors import InputError
 from pila.evaluate.benchmarks.reading import listed, read_entries, refuse, repeated
 from pila.evaluate.benchmarks.records import digest_of, sha256, write_json
 from pila.labels.parser import check_prompt
+from pila.video import video_frames
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".gif")
 _FORM = "pila-prompts/1"
@@ -151,16 +152,12 @@ def find_clips(prompts: PromptList, folder: Path) -> dict[str, Path]:
 
 def damage(path: Path) -> str | None:
     """Why a video cannot be judged, None where its first frame decodes."""
-    import av
-    from av.error import FFmpegError
-
     if path.stat().st_size == 0:
         return "has zero length"
     try:
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
-            next(container.decode(video=0))
-    except (FFmpegError, IndexError, StopIteration) as error:
-        return f"is damaged ({' '.join(str(error).split()) or 'no frames'})"
+        next(video_frames(path))
+    except InputError as error:
+        return f"is damaged ({error.__cause__ or error})"
     return None
 
 

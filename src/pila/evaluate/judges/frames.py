@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pila.errors import InputError
-from pila.video import read_video
+from pila.video import video_frames
 
 View = Literal[
     "all", "first half", "last", "first and middle", "middle and last", "first, middle and last"
@@ -24,8 +24,12 @@ def sampled(path: Path, count: int) -> np.ndarray:
     """
     if count < 1:
         raise InputError(f"frames is {count}; sample at least 1")
-    frames = read_video(path)
-    return frames[np.linspace(0, len(frames) - 1, count).astype(int)]
+    # Once for their number, once for the few that are seen: a film may not fit into memory.
+    length = sum(1 for _ in video_frames(path))
+    indices = np.linspace(0, length - 1, count).astype(int)
+    wanted = set(indices.tolist())
+    chosen = {i: frame for i, frame in enumerate(video_frames(path)) if i in wanted}
+    return np.stack([chosen[i] for i in indices.tolist()])
 
 
 def viewed(frames: np.ndarray, view: View) -> np.ndarray:

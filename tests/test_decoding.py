@@ -71,11 +71,8 @@ def test_a_film_is_turned_as_it_asks(tmp_path, quarters):
     shown = np.rot90(frames, -quarters, axes=(1, 2))  # clockwise, as players turn it
     assert np.array_equal(read_video(path), shown)
     assert np.array_equal(sampled(path, 9), shown)
-    height, width = shown.shape[1:3]
-    if quarters % 2 == 0:
-        assert np.array_equal(clip(path), shown)
-    upright = View(height=height, width=32, num_frames=9, fps=16) if quarters % 2 else VIEW
-    assert clip(path, upright)[0, :4].mean() == pytest.approx(shown[0, :4].mean(), abs=30)
+    upright = View(height=shown.shape[1], width=shown.shape[2], num_frames=9, fps=16)
+    assert np.array_equal(clip(path, upright), shown)
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -154,8 +151,8 @@ def test_animated_pictures_are_films(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     frames = numbered(20)
     images = [Image.fromarray(frame) for frame in frames]
-    lossless = {"lossless": True} if kind == "webp" else {}
-    images[0].save(path, save_all=True, append_images=images[1:], duration=50, loop=0, **lossless)
+    options: dict[str, Any] = {"lossless": True} if kind == "webp" else {}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=50, loop=0, **options)
     read = read_video(path)
     assert read.shape == (20, 32, 48, 3)
     assert np.abs(read.astype(int) - frames).max() <= 4

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 MEASURES = ("drift", "unevenness", "jerkiness")
-FEWEST = 5
-"""Latent frames; the first stands apart, and a second difference over the others needs some."""
+FEWEST = 4
+"""Latent frames; the first stands apart, and the others have at least one second difference."""
 _STILL = 1e-4
 """RMS change of a latent cell, in units of the latents' spread, below which nothing happens."""
 _RIDGE = 1e-3

@@ -3,18 +3,21 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pila.cli import run
 from pila.data.records import ClipError, View
+from pila.diagnose.score_page import text
 from pila.errors import InputError
 from pila.evaluate.plausibility import load_scorer
 from pila.physics.layout import Category
-from pila.score import ScoreRequest, find_videos, score, text, windows
+from pila.score import ScoreRequest, find_videos, score, view_of, windows
 from pila.video import write_video
 from pila.world import simulate
 
@@ -96,11 +99,18 @@ def test_what_the_shipped_adapter_scores_are_worth_stands_beside_them(folder):
         assert category.near_chance == (category.worth[1] < 0.6)
         assert 0 <= category.among_true <= 1
     said = text(results)
-    assert said.count("near chance") == sum(c.near_chance for c in report.categories.values())
+    rows = [line for line in said.splitlines() if line.startswith("    *  ")]
+    assert ["near chance" in row for row in rows] == [
+        c.near_chance for c in report.categories.values()
+    ]
     change = report.change
     assert change.worth[1] > 0.6
     assert not change.near_chance
-    assert f"{change.score:+.2f}" in said
+    # What is worth most comes first, and "overall" says what it is worth.
+    assert said.splitlines()[1].startswith(f"  steadiness of change  {change.score:+.2f}  above")
+    overall = next(line for line in said.splitlines() if line.startswith("  overall"))
+    assert f"{report.overall:.3f}: the mean residual of the categories that count (*)" in overall
+    assert "says nothing" in overall
 
 
 def test_clips_that_stop_stand_above_their_true_twins(tmp_path):
@@ -134,24 +144,110 @@ def test_another_adapters_bank_is_not_calibrated_but_the_change_is(folder, tmp_p
     assert "not measured" in text(results)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # not every font has every letter
 def test_pictures_of_odd_and_long_names(folder, tmp_path):
-    names = ["cost $5_$ clip", "\N{SNOWMAN}" * 83 + "a"]
+    names = ["cost $5_$ clip", "\N{SNOWMAN}" * 83 + "a", "\u6c34\u306e\u6ce2 \U0001f30a"]
     for name in names:
         shutil.copy(folder / "short.mp4", tmp_path / f"{name}.mp4")
     pictures = tmp_path / "pictures"
     results = score(ScoreRequest(videos=(tmp_path,), pictures=pictures, device="cpu"))
     assert results["failed"] == {}
     written = sorted(p.name for p in pictures.iterdir())
-    assert written == ["000-cost $5_$ clip.png", "001-" + "\N{SNOWMAN}" * 66 + ".png"]
+    assert written == [
+        "000-cost $5_$ clip.png",
+        "001-" + "\N{SNOWMAN}" * 66 + ".png",
+        "002-\u6c34\u306e\u6ce2 \U0001f30a.png",
+    ]
 
 
-def test_a_still_video_has_no_change(tmp_path):
+def test_where_nothing_moves_there_is_no_number(tmp_path, capsys):
     frames = simulate("gliding_puck", 7).frames
     write_video(tmp_path / "still.mp4", np.repeat(frames[:1], 65, axis=0), fps=16)
-    (report,) = score(ScoreRequest(videos=(tmp_path,), device="cpu"))["reports"]
-    # The first window's causal start counts as a change that stops at once.
-    assert report.change is None or report.change.among_true > 0.9
+    still, html = str(tmp_path / "still.mp4"), tmp_path / "page.html"
+    assert run(["score", still, "--json", "--html", str(html), "--device", "cpu"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["why_not"] == "nothing moves"
+    assert report["overall"] is None
+    assert report["change"] is None
+    assert report["categories"] == {}
+    assert run(["score", still, "--device", "cpu"]) == 0
+    (first, second, *_) = capsys.readouterr().out.splitlines()
+    assert first.startswith(still)
+    assert second.strip() == "nothing moves: there is no number"
+    assert "nothing moves" in html.read_text()
+    assert "AUC" not in html.read_text()
+
+
+def test_what_stands_still_for_a_while_counts_while_it_moves(tmp_path):
+    frames = simulate("gliding_puck", 7).frames
+    write_video(tmp_path / "a.mp4", frames, fps=16)
+    write_video(tmp_path / "b.mp4", np.concatenate([frames, frames[-1:].repeat(64, 0)]), fps=16)
+    alone, longer = score(ScoreRequest(videos=(tmp_path,), device="cpu"))["reports"]
+    assert alone.still == 0
+    assert 2 < longer.still < longer.seconds
+    assert longer.windows < 5
+    assert "which do not count" in text(
+        {"reports": [longer], "failed": {}, "pictures": {}, "note": ""}
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "fps", "seen"),
+    [
+        (40, 16, (16, 33)),
+        (40, 15, (15, 33)),
+        (24, 16, (16, 21)),
+        (40, 8, (8, 33)),
+        (30, 12.5, (12.5, 29)),
+        (26, 25, (25, 25)),
+        (60, 30, (16.27, 33)),
+        (70, 30, (16, 33)),
+        (300, 187.5, (20.07, 33)),
+    ],
+)
+def test_rate_and_length_at_which_a_video_is_seen(tmp_path, count, fps, seen):
+    frames = np.zeros((count, 32, 32, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", frames, fps=fps)
+    own = View(height=64, width=64, num_frames=33, fps=16)
+    view = view_of(tmp_path / "a.mp4", own)
+    assert (view.fps, view.num_frames) == (pytest.approx(seen[0], rel=1e-2), seen[1])
+    assert next(windows(tmp_path / "a.mp4", view))[0].shape == (seen[1], 64, 64, 3)
+
+
+def test_too_little_is_refused_with_a_remedy(tmp_path):
+    own = View(height=64, width=64, num_frames=33, fps=16)
+    write_video(tmp_path / "short.mp4", np.zeros((12, 32, 32, 3), np.uint8), fps=16)
+    with pytest.raises(ClipError, match=r"too short: 12 frames; at least 13 are needed"):
+        view_of(tmp_path / "short.mp4", own)
+    write_video(tmp_path / "slow.mp4", np.zeros((40, 32, 32, 3), np.uint8), fps=5)
+    with pytest.raises(ClipError, match=r"too slow: 5 frames .* at least 8 are needed: film"):
+        view_of(tmp_path / "slow.mp4", own)
+
+
+def test_another_rate_is_scored_and_what_that_is_worth_is_not_claimed(tmp_path):
+    frames = simulate("gliding_puck", 7).frames
+    images = [Image.fromarray(frame) for frame in frames]
+    for kind in ("webp", "png"):
+        images[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=images[1:], duration=80)
+    files = (tmp_path / "a.webp", tmp_path / "a.png")
+    results = score(ScoreRequest(videos=files, device="cpu"))
+    assert results["failed"] == {}
+    for report in results["reports"]:
+        assert (report.fps, report.frames) == (pytest.approx(12.5), 33)
+        assert not report.as_calibrated
+        assert report.change.score is not None
+        assert report.change.among_true is None
+        assert all(c.worth is None for c in report.categories.values())
+    assert text(results).count("was not measured how well the numbers tell") == 2
+
+
+def test_filmed_clips_are_scored():
+    clips = Path("/work/shared/clips")
+    if not clips.is_dir():
+        pytest.skip("the seven filmed clips are not here")
+    results = score(ScoreRequest(videos=(clips,), device="cpu"))
+    assert results["failed"] == {}
+    assert len(results["reports"]) == 7
+    assert all(r.why_not is None and r.change is not None for r in results["reports"])
 
 
 def test_a_mirrored_video_scores_alike(folder, tmp_path):
@@ -165,9 +261,10 @@ def test_a_mirrored_video_scores_alike(folder, tmp_path):
 
 def test_command_line(folder, tmp_path, capsys):
     assert run(["score", str(folder / "short.mp4"), "--json", "--device", "cpu"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    (report,) = said["reports"]
+    report = json.loads(capsys.readouterr().out)
     assert report["labels"] == []
+    assert report["why_not"] is None
+    assert report["overall"] > 0
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "empty.mp4").touch()
     files = [str(folder / "short.mp4"), str(tmp_path)]
@@ -176,7 +273,13 @@ def test_command_line(folder, tmp_path, capsys):
     assert "short.mp4" in out
     assert "2 of 3 videos could not be scored" in err
     assert "empty" in out
-    assert "corrupt" in out
+    assert "corrupt: not a video" in out
+    assert "Errno" not in out
+    assert run(["score", *files, "--json", "--device", "cpu"]) == 2
+    bad, empty = json.loads(capsys.readouterr().out)[1:]
+    assert (bad["overall"], bad["change"]) == (None, None)
+    assert bad["why_not"].startswith("corrupt")
+    assert empty["why_not"].startswith("empty")
 
 
 def test_nothing_to_score_is_refused_before_anything_is_loaded(tmp_path):

@@ -1,15 +1,15 @@
 """`pila score`: a physics report for any video file, generated or filmed, without a generator.
 
-A video is seen through windows of the model's own size and rate, one after the other with half of
-each shared; every window is encoded, read by the adapter's bank and held against the relations.
+A video is seen through windows of the model's own size, rate and length, one after the other with
+half of each shared; every window in which something moves is encoded, read by the adapter's bank
+and held against the relations. What is shorter or slower is seen as well as it goes, and that is
+said.
 """
 
-import html
-import json
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,27 @@ from pila.request import ParserName
 
 INNER = slice(1, -1)
 """Latent frames but the first and the last, where relations rest on one-sided differences."""
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+SUFFIXES = (
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".wmv"),
+    *(".gif", ".webp", ".apng", ".avif"),
+)
+"""Of videos in folders; a file that is named itself may have any, such as .png of an animation."""
+FEWEST = 13
+"""Frames; four latent ones, of which the first stands apart and the others have a second
+difference."""
+SLOWEST = 0.5
+"""Least rate of a video over the model's; between slower ones motion is too large to follow."""
+ALIKE = 0.1
+"""Relative difference of rates up to which a calibration is taken to hold."""
+NOTHING_MOVES = "nothing moves"
 STEM_BYTES = 200
 """Of a video's name in that of its picture: names have at most 255 bytes, and while a picture is
 written its name is longer by a process's number."""
 NOTE = (
-    "Scores are relative residuals of field proxies in latent units: 0 balances, about 1 does "
-    "not. Change says how steadily the picture changes, whatever it shows. Both compare clips of "
-    "like content; they measure no physical quantity, and how well they tell true from broken "
-    "motion was measured on a simulated world alone."
+    "Steadiness says how evenly the picture changes, whatever it shows. Residuals say how far field "
+    "proxies in latent units are from the relations: 0 balances, about 1 does not. Both compare "
+    "clips of like content. They measure no physical quantity, and how well they tell true from "
+    "broken motion was measured on a simulated world alone."
 )
 
 
@@ -62,7 +74,7 @@ class ScoreRequest:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps ..."""
     json: bool = False
-    """Print one JSON object instead of text."""
+    """Print JSON instead of text: an object for one video, a list for several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,32 +127,46 @@ class VideoReport:
 
     Attributes:
         file: its path.
-        seconds: of it that were seen.
-        windows: of the model's length.
+        why_not: why there are no numbers ("nothing moves"); None where there are.
+        seconds: of it that were looked at.
+        still: seconds of them in windows without motion, which do not count.
+        fps: frames per second at which it was seen.
+        frames: of a window.
+        windows: in which something moves.
+        as_calibrated: whether it was seen at the rate and length that the calibrations are of;
+            otherwise nothing is known of what the numbers are worth.
         labels: categories that count; empty for all.
-        overall: mean score of those that count, without the ones near chance if others are left.
-        categories: all eight.
-        change: how steadily it changes; None of a video that is still, or of short windows.
+        change: how steadily it changes; the number that is worth most.
+        overall: mean score of the categories that count, without the ones near chance if others
+            are left; None without numbers.
+        categories: all eight; empty without numbers.
         times: seconds of each value in `by_frame`.
         by_frame: by category, the score over time.
     """
 
     file: str
+    why_not: str | None = None
     seconds: float
+    still: float = 0.0
+    fps: float
+    frames: int
     windows: int
+    as_calibrated: bool
     labels: list[str]
-    overall: float
-    categories: dict[str, CategoryReport]
-    change: ChangeReport | None
-    times: list[float]
-    by_frame: dict[str, list[float]]
+    change: ChangeReport | None = None
+    overall: float | None = None
+    categories: dict[str, CategoryReport] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    by_frame: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Seen:
-    """A video's windows, joined in time."""
+    """A video's windows in which something moves, joined in time."""
 
-    fps: float
+    view: Any
+    end: float = 0.0
+    looked_at: int = 0
     terms: list[dict[str, dict[str, float]]] = field(default_factory=list)
     changes: list[dict[str, float]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -152,7 +178,8 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     """Score every video; what cannot be read is listed with its reason.
 
     Returns:
-        `reports` (one `VideoReport` each), `failed` (name to reason), `note`, `adapter`, `model`.
+        `reports` (a `VideoReport` of each that could be read), `failed` (name to reason), `note`,
+        `adapter`, `model`, `calibrated`, `pictures` (name to path).
 
     Raises:
         InputError: no video at all, or a model or adapter that cannot be used.
@@ -190,13 +217,15 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     with torch.inference_mode(), progress_bar(files, unit="video") as bar:
         for path in bar:
             try:
-                seen = _Seen(fps=view.fps)
-                for frames, start in windows(path, view):
+                seen = _Seen(view=view_of(path, view))
+                for frames, start in windows(path, seen.view):
                     _take(seen, scorer, frames, start, request.caption, labels)
             except ClipError as error:
                 failed[str(path)] = str(error)
                 continue
-            reports.append(_report(path, seen, labels, known, steady))
+            same = seen.view.num_frames == view.num_frames
+            same = same and abs(seen.view.fps / view.fps - 1) <= ALIKE
+            reports.append(_report(path, seen, labels, known if same else {}, steady, same))
             if pages and seen.worst is not None:
                 from pila.diagnose.score_picture import draw
 
@@ -212,6 +241,7 @@ def score(request: ScoreRequest) -> dict[str, Any]:
         "pictures": {name: str(p) for name, p in drawn.items()},
     }
     if request.html is not None:
+        from pila.diagnose.score_page import page
         from pila.video import written_whole
 
         with written_whole(request.html) as part:
@@ -251,6 +281,43 @@ def find_videos(places: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
+def view_of(path: Path, own: Any) -> Any:
+    """The `View` in which a video is seen: the model's own where it is long and fast enough.
+
+    A shorter one is seen at a higher rate, as far as it has frames, and through a shorter window; a
+    slower one at its own rate.
+
+    Args:
+        path: the video.
+        own: the model's.
+
+    Raises:
+        ClipError: too little of it can be seen; or it cannot be read.
+    """
+    from pila.data.reading import read_extent
+    from pila.data.records import ClipError
+
+    count, seconds = read_extent(_record(path))
+    rate = (count - 1) / seconds if seconds > 0 else 0.0
+    if count < FEWEST:
+        raise ClipError(f"too short: {count} frames; at least {FEWEST} are needed")
+    if rate < SLOWEST * own.fps:
+        raise ClipError(
+            f"too slow: {rate:.4g} frames per second; at least {SLOWEST * own.fps:.4g} are needed: "
+            "film or generate it at a higher rate"
+        )
+    fps = min(rate, max(own.fps, (own.num_frames - 1) / seconds))
+    # The file's last frame is shown until the next one would come.
+    frames = min(own.num_frames, int(seconds * fps + 1e-6) + 1)
+    return replace(own, fps=fps, num_frames=(frames - 1) // 4 * 4 + 1)
+
+
+def _record(path: Path) -> Any:
+    from pila.data.records import VideoRecord
+
+    return VideoRecord(name=path.name, caption="", categories=(), path=path)
+
+
 def windows(path: Path, view: Any) -> Iterator[tuple[np.ndarray, float]]:
     """Windows [t, h, w, 3] uint8 of a video in a view, half of each shared, with their start.
 
@@ -260,13 +327,12 @@ def windows(path: Path, view: Any) -> Iterator[tuple[np.ndarray, float]]:
         ClipError: the file is empty, damaged, too slow, or shorter than one window.
     """
     from pila.data.reading import read_frames
-    from pila.data.records import ClipError, VideoRecord
+    from pila.data.records import ClipError
 
     count, step = view.num_frames, view.num_frames // 2
-    record = VideoRecord(name=path.name, caption="", categories=(), path=path)
     held: deque[np.ndarray] = deque(maxlen=count)
     seen, given = 0, 0
-    for frame in read_frames(record, view):
+    for frame in read_frames(_record(path), view):
         held.append(frame)
         seen += 1
         if seen >= count and (seen - count) % step == 0:
@@ -276,53 +342,6 @@ def windows(path: Path, view: Any) -> Iterator[tuple[np.ndarray, float]]:
         raise ClipError(f"too short: {seen} frames at {view.fps:g} per second, {count} are needed")
     if given < seen:
         yield np.stack(held), (seen - count) / view.fps
-
-
-def page(results: dict[str, Any]) -> str:
-    """All reports as one HTML page, pictures within."""
-    import base64
-
-    rows = []
-    for report in results["reports"]:
-        cells = "".join(
-            f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{c.score:.3f}</td>"
-            f"<td>{'' if c.among_true is None else f'{100 * c.among_true:.0f} %'}</td>"
-            f"<td>{_worth(c)}</td><td>{c.worst:.2f} s</td></tr>"
-            for name, c in report.categories.items()
-        )
-        picture = results["pictures"].get(report.file)
-        shown = ""
-        if picture:
-            data = base64.b64encode(Path(picture).read_bytes()).decode()
-            shown = f'<img alt="residuals over time and place" src="data:image/png;base64,{data}">'
-        steady = f"<p>{html.escape(_said(report.change))}</p>" if report.change else ""
-        rows.append(
-            f"<section><h2>{html.escape(report.file)}</h2><p>overall {report.overall:.3f}, "
-            f"{report.seconds:.1f} s, {html.escape(', '.join(report.labels) or 'all categories')}"
-            f"</p>{steady}<table><tr><th>category</th><th>score</th><th>above true clips</th>"
-            f"<th>worth (AUC, simulated)</th><th>worst at</th></tr>{cells}</table>{shown}</section>"
-        )
-    failed = "".join(
-        f"<li>{html.escape(name)}: {html.escape(why)}</li>"
-        for name, why in results["failed"].items()
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>pila score</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><style>'
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;"
-        "border-bottom:1px solid #ccc}img{max-width:100%}</style><h1>Physics report</h1>"
-        f"<p>{html.escape(results['note'])}</p>{''.join(rows)}"
-        + (f"<h2>Not scored</h2><ul>{failed}</ul>" if failed else "")
-        + "</html>\n"
-    )
-
-
-def as_json(results: dict[str, Any]) -> str:
-    """The results as one JSON object."""
-    from dataclasses import asdict
-
-    return json.dumps(results | {"reports": [asdict(r) for r in results["reports"]]})
 
 
 def _labels(request: ScoreRequest) -> tuple[Category, ...]:
@@ -346,13 +365,19 @@ def _take(
     labels: Sequence[Category],
 ) -> None:
     """Score one window; of what two windows share, each gives the half farther from its end."""
+    from pila.evaluate.stillness import moves
+
+    seen.looked_at += 1
+    seen.end = start + len(frames) / seen.view.fps
+    if not moves(frames):
+        return
     found = scorer.frames(frames, caption=caption, labels=labels)
     seen.terms.append(found.terms)
     if found.change is not None:
         seen.changes.append(found.change)
     count = len(next(iter(found.by_frame.values())))
     # Latent frame 0 holds frame 0 alone, latent frame i the frames 4 i - 3 .. 4 i.
-    times = [start + 4 * i / seen.fps for i in range(count)]
+    times = [start + 4 * i / seen.view.fps for i in range(count)]
     middle = (seen.times[-1] + start) / 2 if seen.times else -1.0
     kept = sum(time <= middle for time in seen.times)
     new = [i for i, time in enumerate(times) if time > middle]
@@ -371,8 +396,21 @@ def _report(
     labels: Sequence[Category],
     known: dict[str, Any],
     steady: dict[str, Any] | None,
+    as_calibrated: bool,
 ) -> VideoReport:
     """One video's report, from calibrations of the categories and of the steadiness of change."""
+    facts: dict[str, Any] = {
+        "file": str(path),
+        "seconds": seen.end,
+        "still": _still_seconds(seen),
+        "fps": seen.view.fps,
+        "frames": seen.view.num_frames,
+        "windows": len(seen.terms),
+        "as_calibrated": as_calibrated,
+        "labels": [str(c) for c in labels],
+    }
+    if not seen.terms:
+        return VideoReport(why_not=NOTHING_MOVES, **facts)
     categories: dict[str, CategoryReport] = {}
     for category in map(str, Category):
         names = seen.terms[0][category]
@@ -390,20 +428,22 @@ def _report(
     counted = [str(c) for c in labels] or list(categories)
     telling = [name for name in counted if not categories[name].near_chance] or counted
     return VideoReport(
-        file=str(path),
-        seconds=seen.times[-1] + 1 / seen.fps,
-        windows=len(seen.terms),
-        labels=[str(c) for c in labels],
+        change=_change(seen.changes, steady, as_calibrated),
         overall=float(np.mean([categories[name].score for name in telling])),
         categories=categories,
-        change=_change(seen.changes, steady),
         times=[round(t, 4) for t in seen.times],
         by_frame=seen.by_frame,
+        **facts,
     )
 
 
+def _still_seconds(seen: _Seen) -> float:
+    """Of a video, in which nothing moves: by its windows' share, as they overlap."""
+    return seen.end * (1 - len(seen.terms) / seen.looked_at)
+
+
 def _change(
-    changes: Sequence[dict[str, float]], about: dict[str, Any] | None
+    changes: Sequence[dict[str, float]], about: dict[str, Any] | None, as_calibrated: bool
 ) -> ChangeReport | None:
     if not changes:
         return None
@@ -416,9 +456,9 @@ def _change(
     return ChangeReport(
         measures=measures,
         score=value,
-        among_true=_among(value, about),
-        worth=about["area"],
-        near_chance=about["near_chance"],
+        among_true=_among(value, about) if as_calibrated else None,
+        worth=about["area"] if as_calibrated else None,
+        near_chance=about["near_chance"] if as_calibrated else None,
     )
 
 
@@ -427,39 +467,3 @@ def _among(value: float, about: dict[str, Any]) -> float:
     from pila.evaluate.score_worth import QUANTILES
 
     return float(np.interp(value, about["true_quantiles"], QUANTILES, 0.0, 1.0))
-
-
-def _worth(report: CategoryReport | ChangeReport) -> str:
-    if report.worth is None:
-        return "not measured"
-    value, low, high = report.worth
-    chance = ", near chance" if report.near_chance else ""
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]{chance}"
-
-
-def _said(change: ChangeReport) -> str:
-    """How steadily a video changes, as a line."""
-    parts = [f"change       {'' if change.score is None else f'{change.score:+.2f}'}"]
-    if change.among_true is not None:
-        parts.append(f"above {100 * change.among_true:3.0f} % of true")
-    parts += [f"{name} {value:.2f}" for name, value in change.measures.items()]
-    return "  ".join([*parts, f"worth {_worth(change)}"])
-
-
-def text(results: dict[str, Any]) -> str:
-    """The reports as people read them on a terminal."""
-    lines = []
-    for report in results["reports"]:
-        lines.append(f"{report.file}  overall {report.overall:.3f}  {report.seconds:.1f} s")
-        for name, c in report.categories.items():
-            mark = "*" if name in report.labels else " "
-            among = "" if c.among_true is None else f"  above {100 * c.among_true:3.0f} % of true"
-            lines.append(
-                f" {mark} {name:<13}{c.score:.3f}{among}  worst at {c.worst:5.2f} s"
-                f"  worth {_worth(c)}"
-            )
-        if report.change is not None:
-            lines.append(f" = {_said(report.change)}")
-    lines += [f"not scored: {name}: {why}" for name, why in results["failed"].items()]
-    lines += [f"picture: {p}" for p in results["pictures"].values()]
-    return "\n".join([*lines, results["note"]])

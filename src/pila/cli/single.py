@@ -135,7 +135,8 @@ def _label(command: Label) -> None:
 
 
 def _score(request: ScoreRequest) -> None:
-    from pila.score import as_json, score, text
+    from pila.diagnose.score_page import as_json, text
+    from pila.score import score
 
     results = score(request)
     print(as_json(results) if request.json else text(results))

@@ -8,6 +8,8 @@ import numpy as np
 from pila.video import written_whole
 
 COLUMNS = 6
+LONGEST = 90
+"""Letters of a title, which is as wide as the picture."""
 
 
 def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -> Path:
@@ -41,7 +43,7 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7, ncols=4)
     # A file's name is no formula, whatever stands between its dollars.
-    axis.set_title(Path(report.file).name, fontsize=10, parse_math=False)
+    axis.set_title(_drawable(Path(report.file).name), fontsize=10, parse_math=False)
     picks = np.linspace(0, len(residual) - 1, COLUMNS).round().astype(int)
     height, width = frames.shape[1:3]
     for cell, index in zip(below.subplots(1, COLUMNS), picks, strict=True):
@@ -63,6 +65,17 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
     with written_whole(path) as part:
         figure.savefig(part, format="png", dpi=130)
     return path
+
+
+def _drawable(name: str) -> str:
+    """A name without letters that the font does not have, at most as long as the picture is wide."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    letters = get_font(findfont(FontProperties())).get_charmap()
+    shown = "".join(
+        letter if ord(letter) in letters else "\N{REPLACEMENT CHARACTER}" for letter in name
+    )
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 8]} ... {shown[-3:]}"
 
 
 def _rate(report: Any) -> float:

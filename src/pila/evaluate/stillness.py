@@ -10,16 +10,18 @@ quarter of it (docs/evaluation.md).
 import cv2
 import numpy as np
 
-SIDE, CELLS = 64, 8
-"""Pictures are looked at in 64 x 64 pixels, in 8 x 8 cells of them: noise is averaged away."""
+SIDE, COARSE, FINE = 64, 8, 2
+"""Pictures are looked at in 64 x 64 pixels, in cells of 8 x 8 of them, where noise is averaged
+away, and of 2 x 2, where a small body is not."""
 SMOOTHED = 4
 """Frames of a running mean; a latent frame holds as many."""
 SLIGHT, GRADUAL = 2.5, 0.3
-"""Least change of a cell in grey levels, if no step between two frames has more than this share."""
-LARGE, ALONE = 20.0, 8.0
-"""Least change of a cell, however sudden, if it is this many times the median cell's."""
+"""Least change of a coarse cell in grey levels, if no step between two frames has more than this
+share of it."""
+LARGE, ALONE = 50.0, 12.0
+"""Least change of a fine cell, however sudden, if it is this many times the median cell's."""
 PLAIN = 40.0
-"""A change of a cell that is motion, whatever the others do."""
+"""A change of a coarse cell that is motion, whatever the others do."""
 
 
 def moves(frames: np.ndarray) -> bool:
@@ -28,18 +30,27 @@ def moves(frames: np.ndarray) -> bool:
     Args:
         frames: [t, h, w, 3] uint8, at least five of them.
     """
-    cell = SIDE // CELLS
     small = np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames])
-    split = small.reshape(len(frames), CELLS, cell, CELLS, cell, 3)
-    means = split.mean((2, 4), dtype=np.float32).reshape(len(frames), -1)
-    smooth = np.lib.stride_tricks.sliding_window_view(means, SMOOTHED, axis=0).mean(-1)
-    change = smooth.max(0) - smooth.min(0)
+    coarse, change = _cells(small, COARSE)
     largest = float(change.max())
+    if largest >= PLAIN:
+        return True
+    _, fine = _cells(small, FINE)
+    if fine.max() >= max(LARGE, ALONE * float(np.median(fine))):
+        return True
     if largest < SLIGHT:
         return False
-    step = np.abs(np.diff(means, axis=0)).max(0)
+    step = np.abs(np.diff(coarse, axis=0)).max(0)
     # The cells that change most say how: the fourth power leaves the others out.
     weight = (change / largest) ** 4
-    sudden = float((weight * step / np.maximum(change, 1e-6)).sum() / weight.sum())
-    alone = largest >= max(LARGE, ALONE * float(np.median(change)))
-    return sudden <= GRADUAL or alone or largest >= PLAIN
+    sudden = (weight * step / np.maximum(change, 1e-6)).sum() / weight.sum()
+    return bool(sudden <= GRADUAL)
+
+
+def _cells(small: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means [t, n] of the cells of each channel, and how much each of them changes, smoothed."""
+    count = SIDE // side
+    split = small.reshape(len(small), count, side, count, side, 3)
+    means = split.mean((2, 4), dtype=np.float32).reshape(len(small), -1)
+    smooth = np.lib.stride_tricks.sliding_window_view(means, SMOOTHED, axis=0).mean(-1)
+    return means, smooth.max(0) - smooth.min(0)

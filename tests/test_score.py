@@ -152,11 +152,8 @@ def test_pictures_of_odd_and_long_names(folder, tmp_path):
     results = score(ScoreRequest(videos=(tmp_path,), pictures=pictures, device="cpu"))
     assert results["failed"] == {}
     written = sorted(p.name for p in pictures.iterdir())
-    assert written == [
-        "000-cost $5_$ clip.png",
-        "001-" + "\N{SNOWMAN}" * 66 + ".png",
-        "002-\u6c34\u306e\u6ce2 \U0001f30a.png",
-    ]
+    shown = ["cost $5_$ clip", "\N{SNOWMAN}" * 66, "\u6c34\u306e\u6ce2 \U0001f30a"]
+    assert written == [f"{k:03d}-{name}.png" for k, name in enumerate(shown)]
 
 
 def test_where_nothing_moves_there_is_no_number(tmp_path, capsys):
@@ -185,9 +182,8 @@ def test_what_stands_still_for_a_while_counts_while_it_moves(tmp_path):
     assert alone.still == 0
     assert 2 < longer.still < longer.seconds
     assert longer.windows < 5
-    assert "which do not count" in text(
-        {"reports": [longer], "failed": {}, "pictures": {}, "note": ""}
-    )
+    said = text({"reports": [longer], "failed": {}, "pictures": {}, "note": ""})
+    assert "which do not count" in said
 
 
 @pytest.mark.parametrize(

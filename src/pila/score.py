@@ -40,8 +40,8 @@ STEM_BYTES = 200
 """Of a video's name in that of its picture: names have at most 255 bytes, and while a picture is
 written its name is longer by a process's number."""
 NOTE = (
-    "Steadiness says how evenly the picture changes, whatever it shows. Residuals say how far field "
-    "proxies in latent units are from the relations: 0 balances, about 1 does not. Both compare "
+    "Steadiness says how evenly the picture changes, whatever it shows. Residuals say how far "
+    "field proxies in latent units are from the relations: 0 balances, 1 does not. Both compare "
     "clips of like content. They measure no physical quantity, and how well they tell true from "
     "broken motion was measured on a simulated world alone."
 )

@@ -68,7 +68,7 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
 
 
 def _drawable(name: str) -> str:
-    """A name without letters that the font does not have, at most as long as the picture is wide."""
+    """A name without letters that the font does not have, no longer than the picture is wide."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     letters = get_font(findfont(FontProperties())).get_charmap()

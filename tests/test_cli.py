@@ -13,6 +13,7 @@ import torch
 from tests.backbones import tiny
 
 from pila.cli import run
+from pila.errors import InputError
 from pila.evaluate.experiments import EXPERIMENTS
 from pila.video import write_video
 
@@ -505,6 +506,27 @@ def test_experiment_tables_refuse(tmp_path, wan_folder, capsys):
         assert message in printed.err
         assert printed.err.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_experiments_leave_the_published_tables_alone(monkeypatch):
+    """Without --output nothing that git tracks is written, whatever the table."""
+    from pila import experiment
+
+    asked: list[Path] = []
+
+    def take(*_, output=None, **__):
+        asked.append(output)
+        raise InputError("far enough")
+
+    for name in ("run_laws", "run_measures", "run_bank", "run_score", "prepared"):
+        monkeypatch.setattr(experiment, name, take)
+    names = ["laws", "measures", "bank", "score", "all", *EXPERIMENTS]
+    for name in names:
+        assert run(["experiment", name]) == 2
+    assert run(["experiment", "reference", "--development"]) == 2
+    assert len(asked) == len(names) + 1
+    assert {place.parts[0] for place in asked} == {"out"}
+    assert "/out/" in (Path(__file__).parents[1] / ".gitignore").read_text().splitlines()
 
 
 def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):

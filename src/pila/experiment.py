@@ -13,7 +13,7 @@ from pila.backbones.embedded import find_attachments, find_device, find_model
 from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
 from pila.evaluate import bank, laws, measures, score_worth
-from pila.evaluate.experiments import EXPERIMENTS
+from pila.evaluate.experiments import EXPERIMENTS, RESULTS
 from pila.evaluate.experiments.definition import Measure
 from pila.evaluate.experiments.runs import Runs, chosen_arms
 from pila.evaluate.experiments.setting import Setting
@@ -217,7 +217,7 @@ def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table
 
     Args:
         name: in `pila.evaluate.experiments.EXPERIMENTS`.
-        output: folder for results; `experiments/NAME` by default, `NAME-development` there for
+        output: folder for results; `out/experiments/NAME` by default, `NAME-development` there for
             a table on development prompts.
         options: see `prepared`.
 
@@ -225,7 +225,7 @@ def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table
         InputError: a value that cannot be used, or a training that is missing; nothing is made
             then.
     """
-    setting = prepared(name, output=output or _place(Path("experiments"), name, options), **options)
+    setting = prepared(name, output=output or _place(RESULTS, name, options), **options)
     return _run(setting)
 
 
@@ -241,7 +241,7 @@ def run_every_table(*, output: Path | None = None, **options: Any) -> dict[str, 
         raise InputError(f"only is {options['only']}; rows are chosen of one experiment at a time")
     if options.get("available"):
         raise InputError("available leaves out rows of one experiment; run each by its own name")
-    base = output or Path("experiments")
+    base = output or RESULTS
     settings = [
         prepared(name, output=_place(base, name, options), **options) for name in EXPERIMENTS
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from tyro.conf import arg, subcommand
 
-from pila.evaluate.experiments import EXPERIMENTS
+from pila.evaluate.experiments import EXPERIMENTS, RESULTS
 
 _WHAT_ALL = "every table that follows from trainings (not laws, measures and bank)"
 
@@ -23,7 +23,7 @@ class ExperimentLaws:
     settings is kept.
     """
 
-    output: Path = Path("experiments/laws")
+    output: Path = RESULTS / "laws"
     """Folder for results.json, results.md and clips.jsonl."""
     model: str = "embedded"
     """embedded, or a folder of a model trained on the simulated world."""
@@ -51,7 +51,7 @@ class ExperimentMeasures:
     What was measured before under the same settings is kept.
     """
 
-    output: Path = Path("experiments/measures")
+    output: Path = RESULTS / "measures"
     """Folder for measures.json and measures.md."""
     model: str = "embedded"
     """Whose VAE, scenes and size are taken; `none` measures pixels of all scenes at 128 px."""
@@ -73,7 +73,7 @@ class ExperimentScore:
     What was scored before under the same settings is kept.
     """
 
-    output: Path = Path("experiments/score")
+    output: Path = RESULTS / "score"
     """Folder for score.json and score.md."""
     model: str = "embedded"
     """embedded, or a folder of a model trained on the simulated world."""
@@ -94,7 +94,7 @@ class ExperimentBank:
     What was read before under the same settings is kept.
     """
 
-    output: Path = Path("experiments/bank")
+    output: Path = RESULTS / "bank"
     """Folder for bank.json and bank.md."""
     model: str = "embedded"
     """embedded, or a folder of a model trained on the simulated world."""
@@ -133,7 +133,7 @@ class ExperimentTable:
 
     name: ClassVar[str] = ""
     output: Path | None = None
-    """Folder for results.json, .md, .csv, pictures and the clips' manifest; experiments/NAME."""
+    """Folder for results.json, .md, .csv, pictures, the clips' manifest; out/experiments/NAME."""
     runs: Path = Path("runs")
     """Where finished trainings lie, as RECIPE-SEED."""
     train: bool = False
@@ -156,7 +156,7 @@ class ExperimentTable:
     """Only these scenes of the model's."""
     development: bool = False
     """Prompts for choosing settings on, not those that figures are reported on; into
-    experiments/NAME-development."""
+    out/experiments/NAME-development."""
     steps: int | None = None
     """Denoising steps; the model's own by default."""
     guidance_scale: float | None = None

@@ -1,5 +1,7 @@
 """Every experiment by name: a table each. Light: what runs them is imported when they run."""
 
+from pathlib import Path
+
 from pila.evaluate.experiments import choices, comparisons, probes
 from pila.evaluate.experiments.definition import Arm, Experiment
 
@@ -26,4 +28,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     )
 }
 
-__all__ = ["EXPERIMENTS", "Arm", "Experiment"]
+RESULTS = Path("out", "experiments")
+"""Where tables go when not told otherwise. Those in a clone's own `experiments` are published, and
+only an output that names them makes them anew."""
+
+__all__ = ["EXPERIMENTS", "RESULTS", "Arm", "Experiment"]

@@ -109,11 +109,25 @@ class TestRefused:
 
     def test_missing_folder(self, tmp_path: Path):
         self.refused(
-            "there is no model .*absent; pass 'embedded', an existing", tmp_path / "absent"
+            "there is no model .*absent; pass 'embedded', the folder of", tmp_path / "absent"
         )
 
-    def test_missing_adapter(self, model: Path):
-        self.refused("there is no adapter absent; pass", model, "absent")
+    def test_missing_adapter(
+        self, model: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        self.refused(
+            "there is no adapter absent; pass 'embedded', 'none', the folder", model, "absent"
+        )
+        # Adapters that were trained here are named, and no model is.
+        shutil.copytree(adapter, tmp_path / "runs" / "mine" / "adapter")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError, match=r"trained adapter such as runs/mine/adapter") as error:
+            find_adapter("absent")
+        assert "Wan-AI" not in str(error.value)
+
+    def test_a_model_for_an_adapter_and_the_other_way_round(self, model: Path, adapter: Path):
+        self.refused("is a model, not an adapter; pass 'embedded', 'none'", model, model)
+        self.refused(r"is an adapter, not a model \(--adapter takes it\)", adapter)
 
     def test_hub_id_without_network(self):
         message = (

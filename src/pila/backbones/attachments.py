@@ -3,6 +3,7 @@
 Several are joined by "+", such as embedded+runs/prophy/adapter: they act together.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,15 @@ def look_at(folder: Path) -> Attachment:
             f"or LoRA updates ({LORA_FILE})"
         )
     return Attachment(kind="branch" if name == BRANCH else "adapter", folder=folder, config=config)
+
+
+def class_name(folder: Path) -> str | None:
+    """The class that a folder's `config.json` names; None without one that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    return config.get("_class_name") if isinstance(config, dict) else None
 
 
 def lora_weights(folder: Path) -> Path | None:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pila.backbones.attachments import (
     ADAPTERS,
+    BRANCH,
+    LORA_FILE,
     Attachment,
     check_attachments,
+    class_name,
     look_at,
     put_on,
 )
@@ -38,6 +41,8 @@ EMBEDDED_ADAPTER = _ASSETS / "adapter"
 
 Offload = Literal["none", "model", "sequential", "group"]
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "sequential", "group")
+MOST_NAMED = 3
+"""Adapters below runs/ that a message names."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -245,13 +250,36 @@ def _find(
         return embedded
     path = Path(name).expanduser()
     if path.exists():
+        _check_kind(path, what)
         return path
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return _download(name, what=what, revision=revision, patterns=patterns)
-    raise InputError(
-        f"there is no {what} {name}; pass 'embedded', an existing folder, or a hub id such as "
-        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
-    )
+    raise InputError(f"there is no {what} {name}; pass {_choices(what)}")
+
+
+def _choices(what: str) -> str:
+    """What may be given for a model or an adapter, of that kind and as it is here."""
+    if what == "model":
+        return (
+            "'embedded', the folder of a diffusers Wan repository, or a hub id such as "
+            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+        )
+    trained = sorted(str(found.parent) for found in Path("runs").glob("*/adapter/config.json"))
+    such = f" such as {', '.join(trained[:MOST_NAMED])}" if trained else ""
+    return f"'embedded', 'none', the folder of a trained adapter{such}, or an adapter's hub id"
+
+
+def _check_kind(path: Path, what: str) -> None:
+    """Refuse a model where an adapter is wanted, and the other way round."""
+    is_model = (path / "model_index.json").is_file()
+    inside = path / "adapter" if (path / "adapter" / "config.json").is_file() else path
+    is_attachment = (inside / LORA_FILE).is_file() or class_name(inside) in (*ADAPTERS, BRANCH)
+    if what == "adapter" and is_model and not is_attachment:
+        raise InputError(f"{path} is a model, not an adapter; pass {_choices(what)}")
+    if what == "model" and is_attachment and not is_model:
+        raise InputError(
+            f"{path} is an adapter, not a model (--adapter takes it); pass {_choices(what)}"
+        )
 
 
 def _download(hub_id: str, *, what: str, revision: str | None, patterns: Sequence[str]) -> Path:

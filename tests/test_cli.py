@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -512,7 +513,7 @@ def test_experiments_leave_the_published_tables_alone(monkeypatch):
     """Without --output nothing that git tracks is written, whatever the table."""
     from pila import experiment
 
-    asked: list[Path] = []
+    asked: list[Any] = []
 
     def take(*_, output=None, **__):
         asked.append(output)

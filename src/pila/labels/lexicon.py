@@ -327,9 +327,7 @@ def _rule(entry: Mapping[str, Any], known: set[str], names: Collection[str]) -> 
         absent=frozenset(entry.get("none", ())),
         gives=_points(entry["gives"], names),
     )
-    named = frozenset().union(
-        *rule.everywhere, rule.twice, rule.things, rule.actions, rule.absent
-    )
+    named = frozenset().union(*rule.everywhere, rule.twice, rule.things, rule.actions, rule.absent)
     if named - known:
         raise ValueError(f"a rule of the lexicon names unknown concepts {sorted(named - known)}")
     return rule

@@ -1,6 +1,8 @@
 """Commands without subcommands: generate, label, score, train, benchmark, doctor."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +46,9 @@ class Train:
     """Stop after this many steps of the schedule, with a checkpoint and no adapter."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between further checkpoints, of which the first comes after a tenth of that; 0 writes
+    none by time. SIGINT and SIGTERM write one, too."""
     seed: int = 0
     """Seed of the start and of the order of the data."""
     model: str | None = None
@@ -147,29 +152,37 @@ def _score(request: ScoreRequest) -> None:
         )
 
 
-def _train(command: Train) -> None:
+def _train(command: Train) -> int:
     from pila.train import run as train
+    from pila.train.stopping import Stopped
 
-    trained = train(
-        command.recipe,
-        command.output,
-        steps=command.steps,
-        max_steps=command.max_steps,
-        checkpoint_every=command.checkpoint_every,
-        seed=command.seed,
-        model=command.model,
-        data=command.data,
-        start=command.start,
-        changes=_changes(command.changes),
-        dry_run=command.dry_run,
-        json=command.json,
-    )
+    try:
+        trained = train(
+            command.recipe,
+            command.output,
+            steps=command.steps,
+            max_steps=command.max_steps,
+            checkpoint_every=command.checkpoint_every,
+            checkpoint_minutes=command.checkpoint_minutes,
+            seed=command.seed,
+            model=command.model,
+            data=command.data,
+            start=command.start,
+            changes=_changes(command.changes),
+            dry_run=command.dry_run,
+            json=command.json,
+        )
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(stopped, file=sys.stderr)
+        return stopped.code
     if command.dry_run:
-        return
+        return 0
     if command.json:
         print(json.dumps({"recipe": command.recipe, "trained": trained and str(trained)}))
     else:
         print(f"trained: {trained}" if trained else f"stopped early; {command.output} resumes")
+    return 0
 
 
 def _changes(pairs: tuple[str, ...]) -> dict[str, str]:

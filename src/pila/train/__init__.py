@@ -2,6 +2,7 @@
 
 import json as json_module
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -30,6 +31,7 @@ def run(
     steps: int | None = None,
     max_steps: int | None = None,
     checkpoint_every: int = 500,
+    checkpoint_minutes: float = 5.0,
     seed: int = 0,
     model: str | None = None,
     data: Path | None = None,
@@ -49,6 +51,8 @@ def run(
             recipe's own by default.
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: minutes between further checkpoints, of which the first comes after a
+            tenth of that; 0 writes none by time.
         seed: start and order of the training.
         model: the generator (a folder or a hub id) instead of the recipe's; one of the simulated
             world brings its own scenes and size.
@@ -67,7 +71,8 @@ def run(
 
     Raises:
         InputError: unknown recipe, numbers out of bounds, or a model, cache or adapter that is not
-            there or does not fit.
+            there or does not fit; a full disk.
+        Stopped: SIGINT or SIGTERM has ended it; what it had done is kept.
     """
     for name, value in (
         ("steps", steps),
@@ -76,6 +81,10 @@ def run(
     ):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
+    if not 0 <= checkpoint_minutes < math.inf:
+        raise InputError(
+            f"checkpoint-minutes is {checkpoint_minutes}; it must be 0 (none by time) or more"
+        )
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be 0 or more")
     stages = configs(recipe, steps=steps, seed=seed, model=model, data=data, changes=changes)
@@ -97,8 +106,29 @@ def run(
         # The configuration is this call's result and goes to the user as it is, not to a log.
         print(text)  # noqa: T201
         return None
+    from pila.train.stopping import StopSignals
+
+    options: dict[str, Any] = {
+        "max_steps": max_steps,
+        "checkpoint_every": checkpoint_every,
+        "checkpoint_minutes": checkpoint_minutes,
+        "progress": progress,
+    }
+    with StopSignals(at_once=True):
+        return _train(stages, output, start, backbone, options)
+
+
+def _train(
+    stages: "dict[str, TrainConfig]",
+    output: Path,
+    start: str | None,
+    backbone: "Module | None",
+    options: dict[str, Any],
+) -> Path | None:
+    """The stages in a row, each from what the one before it has left; as `run`."""
     from accelerate import PartialState
 
+    from pila.train.folders import whole_folder
     from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 
@@ -119,16 +149,15 @@ def run(
             config,
             folder,
             accelerator=accelerator,
-            max_steps=max_steps,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
+            **options,
         )
         if finished is None:
             return None
     if finished is not None and "" not in stages:
         processes = PartialState()
         if processes.is_main_process:
-            _put_in_place(finished, output / "adapter")
+            with whole_folder(output / "adapter") as beside:
+                shutil.copytree(finished, beside, dirs_exist_ok=True)
         processes.wait_for_everyone()
         finished = output / "adapter"
     return finished
@@ -241,12 +270,3 @@ def _check_same(folder: Path, config: "TrainConfig") -> None:
             f"{folder} holds a finished stage of another config ({', '.join(sorted(others))} "
             f"differ); choose another --output, or delete {folder.parent}"
         )
-
-
-def _put_in_place(made: Path, place: Path) -> None:
-    """A copy of a finished adapter under the run's own name, whole or not at all."""
-    beside = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(made, beside)
-    shutil.rmtree(place, ignore_errors=True)
-    beside.rename(place)

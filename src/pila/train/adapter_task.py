@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,6 +22,7 @@ from pila.errors import InputError
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned, rows_of
+from pila.train.folders import whole_folder
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
 from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions
@@ -266,15 +266,13 @@ class AdapterTask:
     def export(self, folder: Path) -> Path:
         """Write the adapter as safetensors and JSON; the generator must be as it was."""
         frozen = self.frozen.check_unchanged()
-        beside, final = folder / ".adapter.partial", folder / "adapter"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.module.eval().save_pretrained(beside)
-        parameters = sum(p.numel() for p in self.module.parameters())
-        (folder / "result.json").write_text(
-            json.dumps({"backbone_sha256": frozen, "parameters": parameters})
-        )
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        with whole_folder(folder / "adapter") as beside:
+            self.module.eval().save_pretrained(beside)
+            parameters = sum(p.numel() for p in self.module.parameters())
+            (folder / "result.json").write_text(
+                json.dumps({"backbone_sha256": frozen, "parameters": parameters})
+            )
+        return folder / "adapter"
 
     def _keeping(self) -> KeptPredictions | None:
         """Where predictions of these clips by this generator are kept, if they are to be."""

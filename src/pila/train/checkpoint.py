@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file and one JSON file in a folder that appears whole or not."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -8,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pila.errors import InputError
+from pila.train.folders import discard, mend_all, whole_folder, writing
 
 KEEP = 2
 """Checkpoints kept besides the best; the oldest go first."""
@@ -28,56 +29,63 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, 
     Raises:
         InputError: the disk is full or the folder cannot be written; earlier checkpoints stay.
     """
-    try:
-        final = _write(folder, step, tensors, record)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"the checkpoint of step {step} could not be written into {folder} ({error}): free "
-            "space, then run the same command again; the checkpoints before it are whole"
-        ) from error
-    _keep_best(folder, final, record.get("validation"))
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
-        shutil.rmtree(old)
+    final = folder / f"step-{step:08d}"
+    with whole_folder(final) as beside:
+        # Copied, since tied weights share memory, which safetensors refuses to store twice; off
+        # the accelerator, which has no room for a second of each.
+        save_file(
+            {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()},
+            beside / "state.safetensors",
+        )
+        (beside / "record.json").write_text(json.dumps(record | {"step": step}, indent=1))
+    _settle(folder)
     return final
 
 
-def _write(folder: Path, step: int, tensors: dict[str, Tensor], record: dict[str, Any]) -> Path:
-    final = folder / f"step-{step:08d}"
-    beside = folder / f".{final.name}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    # Copied, since tied weights share memory, which safetensors refuses to store twice; off the
-    # accelerator, which has no room for a second of each.
-    save_file(
-        {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()},
-        beside / "state.safetensors",
-    )
-    (beside / "record.json").write_text(json.dumps(record | {"step": step}, indent=1))
-    for file in beside.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    if final.exists():
-        shutil.rmtree(final)
-    return beside.rename(final)
+def repair(folder: Path) -> None:
+    """Finish or undo what a kill has cut, so that last and best are those of an unbroken run.
+
+    One process alone may call it.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    if folder.is_dir():
+        with writing(folder):
+            mend_all(folder)
+        _settle(folder)
 
 
-def _keep_best(folder: Path, made: Path, validation: float | None) -> None:
+def _settle(folder: Path) -> None:
+    """Let the best of the checkpoints that are there be the best, and the oldest ones go."""
+    made = sorted(folder.glob("step-*"))
+    for each in made:
+        _keep_best(folder / BEST, each)
+    with writing(folder):
+        for old in made[:-KEEP]:
+            discard(old)
+
+
+def _keep_best(best: Path, made: Path) -> None:
     """Let a checkpoint take the place of the best one if it is better."""
-    best, beside = folder / BEST, folder / f".{BEST}.partial"
-    if validation is None:
-        return
-    if best.is_dir():
-        held = json.loads((best / "record.json").read_text())["validation"]
-        if held <= validation:
-            return
-    shutil.rmtree(beside, ignore_errors=True)
-    # The same files under another name: a checkpoint is never written into again.
-    shutil.copytree(made, beside, copy_function=_linked)
-    shutil.rmtree(best, ignore_errors=True)
-    beside.rename(best)
+    validation, held = _validation(made), _validation(best)
+    if validation < held:
+        with whole_folder(best) as beside:
+            # The same files under another name: a checkpoint is never written into again.
+            for file in made.iterdir():
+                _link(file, beside / file.name)
 
 
-def _linked(source: str, place: str) -> None:
+def _validation(checkpoint: Path) -> float:
+    """A checkpoint's loss on held-out clips; infinite where it has none that can be read."""
+    try:
+        found = json.loads((checkpoint / "record.json").read_text())["validation"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return math.inf
+    return found if isinstance(found, int | float) and math.isfinite(found) else math.inf
+
+
+def _link(source: Path, place: Path) -> None:
     """A second name of a file, or a copy where the file system knows no such names."""
     try:
         os.link(source, place)

@@ -1,7 +1,6 @@
 """The embedded generator: a WanTransformer3DModel trained by flow matching on the mixed corpus."""
 
 import json
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -26,6 +25,7 @@ from pila.errors import InputError
 from pila.flow import clean_estimate, noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned
+from pila.train.folders import whole_folder
 from pila.train.masks import motion_weight
 from pila.train.optimizer import HIDDEN, inside_blocks
 from pila.train.pixel_metric import pixel_metric
@@ -391,8 +391,6 @@ class GeneratorTask:
 
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""
-        beside, final = folder / ".model.partial", folder / "model"
-        shutil.rmtree(beside, ignore_errors=True)
         # Few steps of first order: with more, or with UniPC, fewer clips obey (experiments/LOG.md).
         scheduler = FlowMatchEulerDiscreteScheduler(shift=self.config.generator.shift)
         vae: Any = AutoencoderKLWan.from_pretrained(self.parts / "vae")
@@ -401,7 +399,7 @@ class GeneratorTask:
         one, two = self.module.generator, None
         if isinstance(one, TwoDenoisers):
             one, two = one.transformer, one.transformer_2
-        WanPipeline(
+        pipeline = WanPipeline(
             tokenizer=self.captions.tokenizer,
             text_encoder=self.captions.encoder,
             vae=vae,
@@ -409,11 +407,12 @@ class GeneratorTask:
             transformer=self._halved(one),
             transformer_2=None if two is None else self._halved(two),
             boundary_ratio=self.config.generator.boundary,
-        ).save_pretrained(beside)
-        (beside / "pila.json").write_text(json.dumps(self.sampling()))
-        write_captions(beside, self.config.world.named)
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        )
+        with whole_folder(folder / "model") as beside:
+            pipeline.save_pretrained(beside)
+            (beside / "pila.json").write_text(json.dumps(self.sampling()))
+            write_captions(beside, self.config.world.named)
+        return folder / "model"
 
 
 def masked_mean(x: Tensor, chosen: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from pila.prophy.branch import ProPhyBranch, attach, spread_places
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
+from pila.train.folders import whole_folder
 from pila.train.generator import kernels_for_training
 from pila.train.loop import LOG_EVERY
 from pila.train.optimizer import HIDDEN, inside_blocks
@@ -125,16 +126,14 @@ class LoraTask(InsideTask):
         """Write the updates as diffusers does; the generator must be as it was."""
         from peft.utils import get_peft_model_state_dict
 
-        beside, final = folder / ".adapter.partial", folder / "adapter"
-        shutil.rmtree(beside, ignore_errors=True)
-        state: Any = get_peft_model_state_dict(self.transformer)
-        WanPipeline.save_lora_weights(beside, transformer_lora_layers=state)
-        self.transformer.unload_lora()
-        parameters = sum(p.numel() for p in self.module.parameters())
-        found = {"backbone_sha256": self.frozen.check_unchanged(), "parameters": parameters}
-        (folder / "result.json").write_text(json.dumps(found))
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        with whole_folder(folder / "adapter") as beside:
+            state: Any = get_peft_model_state_dict(self.transformer)
+            WanPipeline.save_lora_weights(beside, transformer_lora_layers=state)
+            self.transformer.unload_lora()
+            parameters = sum(p.numel() for p in self.module.parameters())
+            found = {"backbone_sha256": self.frozen.check_unchanged(), "parameters": parameters}
+            (folder / "result.json").write_text(json.dumps(found))
+        return folder / "adapter"
 
 
 class FineTuneTask(InsideTask):
@@ -154,16 +153,15 @@ class FineTuneTask(InsideTask):
 
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository with this transformer and the other parts as they were."""
-        beside, final = folder / ".model.partial", folder / "model"
-        shutil.rmtree(beside, ignore_errors=True)
         source = find_model(self.config.model)
-        shutil.copytree(source, beside, ignore=shutil.ignore_patterns("*.safetensors*"))
-        for path in source.glob("*/*.safetensors*"):
-            if path.parent.name != "transformer":
-                shutil.copy2(path, beside / path.parent.name / path.name)
-        self.transformer.eval().save_pretrained(beside / "transformer")
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        with whole_folder(folder / "model") as beside:
+            unweighted = shutil.ignore_patterns("*.safetensors*")
+            shutil.copytree(source, beside, ignore=unweighted, dirs_exist_ok=True)
+            for path in source.glob("*/*.safetensors*"):
+                if path.parent.name != "transformer":
+                    shutil.copy2(path, beside / path.parent.name / path.name)
+            self.transformer.eval().save_pretrained(beside / "transformer")
+        return folder / "model"
 
 
 def put_inside(transformer: WanTransformer3DModel, config: TrainConfig) -> nn.Module:

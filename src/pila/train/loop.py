@@ -4,10 +4,9 @@ Processes, precision and accumulation are accelerate's; what a step draws comes 
 that a resumed run repeats a straight one bit for bit and a checkpoint holds no generator states.
 """
 
-import json
-import logging
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,13 +23,13 @@ from torch import Tensor, nn
 
 from pila.errors import InputError
 from pila.progress import progress_bar
-from pila.provenance import commit
 from pila.train import checkpoint, zero
-from pila.train.config import OptimConfig, TrainConfig, with_whole_model
+from pila.train.config import OptimConfig, TrainConfig
 from pila.train.draws import Draws, rows_of
+from pila.train.metrics import MetricsFile
 from pila.train.optimizer import make_optimizers
-
-log = logging.getLogger(__name__)
+from pila.train.state import begin, resume, state_of
+from pila.train.stopping import CheckpointClock, Stopped, StopSignals
 
 TAIL = 0.25
 """Share of the steps over which the learning rate falls where it does not fall from the start."""
@@ -141,6 +140,7 @@ def fit(
     accelerator: Accelerator | None = None,
     max_steps: int | None = None,
     checkpoint_every: int = 500,
+    checkpoint_minutes: float = 5.0,
     progress: bool = True,
 ) -> Path | None:
     """Train `task`, resuming from `output` where it holds a checkpoint of the same config.
@@ -152,106 +152,166 @@ def fit(
         accelerator: from `make_accelerator`, which makes one unless it is given.
         max_steps: stop (with a checkpoint) after this step; the schedule stays the recipe's.
         checkpoint_every: steps between checkpoints.
-        progress: one progress bar on a terminal.
+        checkpoint_minutes: minutes between further checkpoints (`CheckpointClock`); 0 is none.
+        progress: one progress bar on a terminal, lines in the log elsewhere.
 
     Returns:
         Where the finished module lies, or None when `max_steps` stopped it before the end.
 
     Raises:
-        InputError: a checkpoint of another config.
+        InputError: a checkpoint of another config, or a full disk.
         FloatingPointError: a loss that is not finite, with the step.
+        Stopped: SIGINT or SIGTERM has ended it, behind a checkpoint of the step it was in.
     """
-    optim = config.optim
-    accelerator = accelerator or make_accelerator(optim)
-    # Muon holds views of kernels, so that they must lie where they stay.
-    task.module.to(accelerator.device)
-    groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
-    optimizers = make_optimizers(groups, optim)
-    module = task.module
-    ordered = [p for group in groups for p in group["params"]]
-    start, kept = _resume(output, config, module, optimizers, accelerator)
-    resting = zero.resting(module, ordered) if zero.is_used() else {}
-    forward, *optimizers = accelerator.prepare(Step(task), *optimizers)
-    if zero.is_used():
-        zero.spread(optimizers[0], ordered, kept)
-    trained = dict(module.named_parameters())
-    average: dict[str, Tensor] = {}
-    if optim.ema:
-        average = {
-            name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
-            for name, p in trained.items()
-        }
-    first = accelerator.is_main_process
-    if first:
-        _begin(output, config)
+    run = _Run(task, config, output, accelerator or make_accelerator(config.optim))
+    optim, accelerator, first = config.optim, run.accelerator, run.accelerator.is_main_process
     last = min(optim.steps, max_steps or optim.steps)
-    processes = accelerator.num_processes
-    micro = optim.batch // (processes * accelerator.gradient_accumulation_steps)
-    metrics_path = output / "metrics.jsonl" if first else Path(os.devnull)
-    with metrics_path.open("a") as metrics_file, _bar(start, last, progress and first) as bar:
-        for step in range(start, last):
-            for group in (group for each in optimizers for group in each.param_groups):
-                group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
-            parts = rows_of(
-                config.seed,
-                step,
-                optim.batch,
-                process=accelerator.process_index,
-                processes=processes,
-                micro=micro,
-            )
-            losses: list[Tensor] = []
-            figures: list[Figures] = []
-            norm: Any = 0.0
-            for draws in parts:
-                with accelerator.accumulate(forward):
-                    loss, metrics = forward(draws)
-                    accelerator.backward(loss)
-                    losses.append(loss.detach())
-                    figures.append(metrics)
-                    if accelerator.sync_gradients:
-                        norm = accelerator.clip_grad_norm_(forward.parameters(), optim.clip)
-                        with accelerator.autocast():
-                            _check_finite(losses, norm, task, config, parts, output)
-                    for optimizer in optimizers:
-                        optimizer.step()
-                        optimizer.zero_grad(set_to_none=True)
-            if optim.ema:
-                # A short memory at first: an average of the random start is of no use.
-                decay = min(optim.ema, (1 + step) / (10 + step))
-                for name, p in trained.items():
-                    average[name].lerp_(p.detach(), 1 - decay)
-            if step % LOG_EVERY == 0 or step == last - 1:
+    clock = CheckpointClock(checkpoint_minutes)
+    with (
+        StopSignals() as signals,
+        MetricsFile(output / "metrics.jsonl" if first else None) as metrics,
+        _bar(config.task, run.start, last, progress and first) as bar,
+    ):
+        signals.step = run.start
+        for step in range(run.start, last):
+            losses, figures, norm = run.step(step)
+            done = step + 1
+            if step % LOG_EVERY == 0 or done == last:
                 mean: Any = accelerator.reduce(torch.stack(losses).mean(), "mean")
                 total = mean.item()
                 row = {"step": step, "loss": total, "grad_norm": float(norm), **_mean(figures)}
-                metrics_file.write(json.dumps(row) + "\n")
-                metrics_file.flush()
+                metrics.write(row)
                 bar.set_postfix(loss=f"{total:.4f}", refresh=False)
             bar.update()
-            if (step + 1) % checkpoint_every == 0 or step == last - 1:
-                state = _state(module, optimizers, ordered, average, resting)
-                if first:
+            regular = done % checkpoint_every == 0 or done == last
+            stop, due = _agreed(accelerator, signals.number, first and clock.is_due())
+            if regular or stop or due:
+                began = time.monotonic()
+                # What is best must not depend on the clock, and a signal not wait for it.
+                run.save(done, validated=regular)
+                clock.saved(began)
+                signals.step = done
+            if stop:
+                raise Stopped(stop, done)
+        (stop,) = _agreed(accelerator, signals.number)
+        if stop:
+            raise Stopped(stop, last)
+    return run.finish() if last == optim.steps else None
+
+
+class _Run:
+    """What a training holds: module, optimizers, averaged weights; its steps and checkpoints.
+
+    Attributes:
+        start: the step to go on from.
+        accelerator: devices and processes.
+    """
+
+    def __init__(
+        self, task: Task, config: TrainConfig, output: Path, accelerator: Accelerator
+    ) -> None:
+        self.task, self.config, self.output, self.accelerator = task, config, output, accelerator
+        optim, self.module = config.optim, task.module
+        # Muon holds views of kernels, so that they must lie where they stay.
+        self.module.to(accelerator.device)
+        groups = [{"lr_scale": 1.0, **g, "params": list(g["params"])} for g in task.groups()]
+        optimizers: list[Any] = make_optimizers(groups, optim)
+        self.ordered = [p for group in groups for p in group["params"]]
+        self.start, kept = resume(output, config, self.module, optimizers, accelerator)
+        self.resting = zero.resting(self.module, self.ordered) if zero.is_used() else {}
+        self.forward, *self.optimizers = accelerator.prepare(Step(task), *optimizers)
+        if zero.is_used():
+            zero.spread(self.optimizers[0], self.ordered, kept)
+        self.trained = dict(self.module.named_parameters())
+        self.average: dict[str, Tensor] = {}
+        if optim.ema:
+            self.average = {
+                name: kept[f"average.{name}"].to(p.device) if kept else p.detach().clone()
+                for name, p in self.trained.items()
+            }
+        if accelerator.is_main_process:
+            begin(output, config)
+        processes = accelerator.num_processes
+        self.micro = optim.batch // (processes * accelerator.gradient_accumulation_steps)
+
+    def step(self, step: int) -> tuple[list[Tensor], list[Figures], Any]:
+        """One step; losses and figures of its micro-batches, and the gradient's norm."""
+        optim, accelerator = self.config.optim, self.accelerator
+        for group in (group for each in self.optimizers for group in each.param_groups):
+            group["lr"] = optim.lr * group["lr_scale"] * schedule(step, optim)
+        parts = rows_of(
+            self.config.seed,
+            step,
+            optim.batch,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+            micro=self.micro,
+        )
+        losses: list[Tensor] = []
+        figures: list[Figures] = []
+        norm: Any = 0.0
+        for draws in parts:
+            with accelerator.accumulate(self.forward):
+                loss, said = self.forward(draws)
+                accelerator.backward(loss)
+                losses.append(loss.detach())
+                figures.append(said)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(self.forward.parameters(), optim.clip)
                     with accelerator.autocast():
-                        validation = task.validate()
-                    record = {
-                        "config": config.as_saved(),
-                        "processes": processes,
-                        "validation": validation,
-                    }
-                    checkpoint.save(output / "checkpoints", step + 1, state, record)
-                accelerator.wait_for_everyone()
-    if last < optim.steps:
-        return None
-    last_ones = average
-    if zero.is_used() and not optim.ema:
-        last_ones = zero.full_weights(module, resting)
-    with torch.no_grad():
-        for name, p in trained.items():
-            if name in last_ones:
-                p.data = last_ones[name].to(p.device)
-    left = [task.export(output) if first else None]
-    return broadcast_object_list(left)[0]
+                        _check_finite(losses, norm, self.task, self.config, parts, self.output)
+                for optimizer in self.optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+        if optim.ema:
+            # A short memory at first: an average of the random start is of no use.
+            decay = min(optim.ema, (1 + step) / (10 + step))
+            for name, p in self.trained.items():
+                self.average[name].lerp_(p.detach(), 1 - decay)
+        return losses, figures, norm
+
+    def save(self, done: int, *, validated: bool) -> None:
+        """Write a checkpoint after so many steps, with a loss on held-out clips or without."""
+        accelerator = self.accelerator
+        state = state_of(self.module, self.optimizers, self.ordered, self.average, self.resting)
+        if accelerator.is_main_process:
+            with accelerator.autocast():
+                validation = self.task.validate() if validated else None
+            record = {
+                "config": self.config.as_saved(),
+                "processes": accelerator.num_processes,
+                "validation": validation,
+            }
+            checkpoint.save(self.output / "checkpoints", done, state, record)
+        accelerator.wait_for_everyone()
+
+    def finish(self) -> Path:
+        """Put the averaged weights in place and have the task write what it leaves."""
+        last_ones = self.average
+        if zero.is_used() and not self.config.optim.ema:
+            last_ones = zero.full_weights(self.module, self.resting)
+        with torch.no_grad():
+            for name, p in self.trained.items():
+                if name in last_ones:
+                    p.data = last_ones[name].to(p.device)
+        left: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            left = [self.task.export(self.output)]
+        return broadcast_object_list(left)[0]
+
+
+def _agreed(accelerator: Accelerator, *said: int) -> list[int]:
+    """The largest of each number among all processes, so that they all do the same.
+
+    Args:
+        accelerator: accelerate's.
+        said: this process's numbers, 0 or more.
+    """
+    if accelerator.num_processes == 1:
+        return list(said)
+    largest = torch.tensor(said, device=accelerator.device)
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return largest.tolist()
 
 
 def _check_finite(
@@ -305,66 +365,5 @@ def schedule(step: int, optim: OptimConfig) -> float:
     return warm * (optim.final_lr + (1 - optim.final_lr) * left)
 
 
-def _begin(output: Path, config: TrainConfig) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "config.json").write_text(json.dumps(config.as_saved(), indent=1))
-    (output / "commit").write_text(commit() + "\n")
-
-
-def _state(
-    module: nn.Module,
-    optimizers: list[Any],
-    ordered: list[nn.Parameter],
-    average: dict[str, Tensor],
-    resting: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
-    """What a checkpoint holds; under ZeRO all processes bring their pieces together."""
-    weights = dict(module.state_dict())
-    if zero.is_used():
-        weights |= zero.full_weights(module, resting)
-        packed = zero.gather(optimizers[0], ordered)
-    else:
-        packed = checkpoint.pack_optimizers(optimizers)
-    tensors = {f"model.{k}": v for k, v in weights.items()}
-    return tensors | {f"average.{k}": v for k, v in average.items()} | packed
-
-
-def _resume(
-    output: Path,
-    config: TrainConfig,
-    module: nn.Module,
-    optimizers: list[Any],
-    accelerator: Accelerator,
-) -> tuple[int, dict[str, Tensor]]:
-    """The step to go on from and the checkpoint's tensors; 0 and none without a checkpoint."""
-    found = checkpoint.latest(output / "checkpoints")
-    if found is None:
-        return 0, {}
-    tensors, record = found
-    mine = config.as_saved()
-    was = with_whole_model(record["config"])
-    if was != mine:
-        changed = [k for k in mine if was.get(k) != mine[k]]
-        raise InputError(
-            f"{output} holds a checkpoint of another config ({', '.join(changed)} differ); "
-            "choose another --output, or delete that folder"
-        )
-    module.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
-    if not zero.is_used():
-        checkpoint.unpack_optimizers(optimizers, tensors)
-    log.info("resuming %s at step %d", output, record["step"])
-    if record["processes"] != accelerator.num_processes:
-        log.warning(
-            "%s was trained by %d processes and goes on with %d: samples and noise stay the same, "
-            "sums round differently, so that weights are not bit for bit those of a straight run",
-            output,
-            record["processes"],
-            accelerator.num_processes,
-        )
-    return record["step"], tensors
-
-
-def _bar(start: int, last: int, progress: bool):
-    return progress_bar(total=last, initial=start, unit="step", shown=progress)
+def _bar(name: str, start: int, last: int, progress: bool):
+    return progress_bar(desc=name, total=last, initial=start, unit="step", shown=progress)

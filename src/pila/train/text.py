@@ -4,7 +4,6 @@ It is trained to name a caption's scene and attributes from its pooled embedding
 the generator and the adapter's condition read its tokens, as Wan's read those of UMT5-XXL.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from transformers import (
 
 from pila.train.config import TextConfig, TrainConfig
 from pila.train.draws import Draws
+from pila.train.folders import whole_folder
 from pila.world import SCENES
 from pila.world.captions import write_caption
 from pila.world.scene import Scene
@@ -175,17 +175,15 @@ class TextTask:
         """Write encoder and tokenizer, and accuracies in `result.json`; returns their folder."""
         import json
 
-        beside, final = folder / ".parts.partial", folder / "parts"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.module.eval().encoder.save_pretrained(beside / "text_encoder")
-        self.tokenizer.save_pretrained(beside / "tokenizer")
-        result = {
-            "trained": self.accuracy(held_out=False),
-            "held_out": self.accuracy(held_out=True),
-        }
-        (folder / "result.json").write_text(json.dumps(result, indent=1))
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        with whole_folder(folder / "parts") as beside:
+            self.module.eval().encoder.save_pretrained(beside / "text_encoder")
+            self.tokenizer.save_pretrained(beside / "tokenizer")
+            result = {
+                "trained": self.accuracy(held_out=False),
+                "held_out": self.accuracy(held_out=True),
+            }
+            (folder / "result.json").write_text(json.dumps(result, indent=1))
+        return folder / "parts"
 
 
 def _has_roles(scene: Scene) -> bool:

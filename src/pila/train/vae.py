@@ -1,7 +1,6 @@
 """The embedded VAE: a small AutoencoderKLWan trained on crops of simulated clips."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pila.backbones.embedded import find_model
 from pila.backbones.vae import skip_past_taps
 from pila.train.config import TrainConfig, VaeConfig
 from pila.train.draws import Draws
+from pila.train.folders import whole_folder
 from pila.world.corpus import frames_of
 
 POOL = 900
@@ -153,11 +153,9 @@ class VaeTask:
         )
         back = torch.cat([self.module.decode(part).sample for part in z[:24].split(8)])
         psnr = -10 * torch.log10(((back.clamp(-1, 1) - x[:24]) / 2).square().mean((1, 2, 3, 4)))
-        beside, final = folder / ".vae.partial", folder / "vae"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.module.save_pretrained(beside)
-        (folder / "result.json").write_text(
-            json.dumps({"psnr_mean": psnr.mean().item(), "psnr_min": psnr.min().item()})
-        )
-        shutil.rmtree(final, ignore_errors=True)
-        return beside.rename(final)
+        with whole_folder(folder / "vae") as beside:
+            self.module.save_pretrained(beside)
+            (folder / "result.json").write_text(
+                json.dumps({"psnr_mean": psnr.mean().item(), "psnr_min": psnr.min().item()})
+            )
+        return folder / "vae"

@@ -12,6 +12,7 @@ import numpy as np
 
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.progress import progress_bar
 from pila.workers import workers
 from pila.world.registry import SCENES, scene_named, simulate
 from pila.world.scene import SIZE, Canvas, Clip
@@ -103,7 +104,8 @@ def frames_of(world: CorpusConfig, count: int) -> Iterator[np.ndarray]:
     """Frames of the first `count` clips, in order, simulated in `PROCESSES` processes."""
     items = [world.item(i) for i in range(min(count, world.clips))]
     with workers(PROCESSES) as pool:
-        yield from pool.map(partial(_frames, canvas=world.canvas), items, chunksize=16)
+        made = pool.map(partial(_frames, canvas=world.canvas), items, chunksize=16)
+        yield from progress_bar(made, total=len(items), unit="clip", desc="simulating")
 
 
 @cache

@@ -40,7 +40,7 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool = True, **op
 class _Lines:
     """What a bar would show, as a line in the log every `EVERY` seconds; used as tqdm's bar is.
 
-    A thread writes them, so that one job that takes minutes does not look like a program that hangs.
+    A thread writes them, so that a job of minutes does not look like a program that hangs.
     """
 
     disable = True

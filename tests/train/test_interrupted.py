@@ -29,15 +29,19 @@ import sys
 from pathlib import Path
 import torch
 from tests.train.test_interrupted import train
+from pila.train.stopping import Stopped
 torch.set_num_threads(1)
-train(Path(sys.argv[1]))
+try:
+    train(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+except Stopped as stopped:
+    sys.exit(stopped.code)
 """
 
 
-def train(folder):
+def train(folder, steps=STEPS, every=EVERY):
     recipe = RECIPES["embedded-text"]()
-    config = replace(recipe, optim=replace(recipe.optim, steps=STEPS, batch=8, warmup=2))
-    fit(build_task(config), config, folder, checkpoint_every=EVERY, progress=False)
+    config = replace(recipe, optim=replace(recipe.optim, steps=steps, batch=8, warmup=2))
+    fit(build_task(config), config, folder, checkpoint_every=every, progress=False)
 
 
 def weights(folder):
@@ -96,13 +100,13 @@ ZERO = {
 }
 
 
-def launch(folder, processes, **settings):
+def launch(folder, processes, *numbers, **settings):
     with folder.with_suffix(".log").open("a") as log:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                 *("--nproc_per_node", str(processes), "--no-python"),
-                *(sys.executable, "-c", PROGRAM, str(folder)),
+                *(sys.executable, "-c", PROGRAM, str(folder), *map(str, numbers)),
             ],
             cwd=ROOT,
             env=os.environ
@@ -134,6 +138,33 @@ def test_two_processes_that_are_killed_go_on_too(tmp_path):
     assert last_step(killed) > 0
     assert launch(killed, 2).wait() == 0, killed.with_suffix(".log").read_text()
     one, two = weights(straight), weights(killed)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def metrics_of(folder):
+    path = folder / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("told", ["all", "one"])
+def test_two_processes_stop_behind_the_same_step(tmp_path, number, told):
+    """The launcher passes a signal on; another may come to one process alone."""
+    straight, stopped, numbers = tmp_path / "straight", tmp_path / "stopped", (90, 1000)
+    assert launch(straight, 2, *numbers).wait() == 0, straight.with_suffix(".log").read_text()
+    run = launch(stopped, 2, *numbers)
+    while run.poll() is None and len(metrics_of(stopped)) < 2:
+        time.sleep(0.01)
+    if told == "all":
+        run.send_signal(number)
+    else:
+        psutil.Process(run.pid).children()[-1].send_signal(number)
+    assert run.wait() != 0
+    # No other step has one: it is the signal's, and both processes were there.
+    assert 20 < last_step(stopped) < 90
+    assert launch(stopped, 2, *numbers).wait() == 0, stopped.with_suffix(".log").read_text()
+    one, two = weights(straight), weights(stopped)
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 

@@ -11,25 +11,15 @@ from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter
 from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+from pila.backbones.known import KNOWN
 from pila.backbones.repository import own_config, read_json
 from pila.errors import InputError
 
-WAN: dict[str, Any] = {
-    "patch_size": (1, 2, 2),
-    "attention_head_dim": 128,
-    "in_channels": 16,
-    "out_channels": 16,
-    "text_dim": 4096,
-    "freq_dim": 256,
-    "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads",
-}
 DENOISERS: dict[str, dict[str, Any]] = {
-    "wan2.1-1.3b": WAN | {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30},
-    "wan2.2-a14b": WAN | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40},
+    "wan2.1-1.3b": KNOWN["Wan-AI/Wan2.1-T2V-1.3B-Diffusers"].denoisers[0],
+    "wan2.2-a14b": KNOWN["Wan-AI/Wan2.2-T2V-A14B-Diffusers"].denoisers[0],
 }
-"""transformer/config.json of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.2-T2V-A14B-Diffusers; of
-A14B's two denoisers one runs at a time."""
+"""Of A14B's two denoisers one runs at a time."""
 MODELS = (*DENOISERS, "embedded")
 TOKENS = 512
 """Of a prompt, padding among them: cross-attention sees it all."""
@@ -141,7 +131,7 @@ def build_adapter(
 
         adapter = RECIPES["wan2.1-1.3b"]()["couple"].couple.adapter
         known = {name: getattr(adapter, name) for name in adapter.__slots__}
-        known["text_dim"] = WAN["text_dim"]
+        known["text_dim"] = DENOISERS["wan2.1-1.3b"]["text_dim"]
     torch.manual_seed(0)
     options: dict[str, Any] = known | {"conv": conv}
     built: Any = PilaAdapter(**options)

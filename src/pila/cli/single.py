@@ -60,11 +60,12 @@ class Train:
     folder) whose weights it begins with. Untrained by default."""
     changes: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
     """Other values for the recipe's options, such as optim.batch=32 optim.micro_batch=2; a dry run
-    shows what there is."""
+    with --verbose shows what there is."""
     dry_run: bool = False
-    """Print the whole configuration and train nothing."""
+    """Say what would be trained, on what, in which time, and what is missing, and train nothing;
+    with --verbose the whole configuration, too."""
     json: bool = False
-    """Print one JSON object instead of text."""
+    """Print one JSON object instead of text; of a dry run the whole configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ import json as json_module
 import logging
 import math
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,9 @@ def run(
         changes: other values for options of the recipe's stages, such as `{"optim.batch": 32}`.
         backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
             place of its denoiser; stages A to C only.
-        dry_run: print the whole config and an estimate of size and time, and train nothing.
-        json: print that config as JSON.
+        dry_run: print what would be trained, on what, in which time, and what is missing, and train
+            nothing; where the log is verbose, the whole configuration, too.
+        json: print that configuration alone, as one JSON object.
         progress: show a bar of steps.
 
     Returns:
@@ -88,7 +90,7 @@ def run(
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be 0 or more")
     stages = configs(recipe, steps=steps, seed=seed, model=model, data=data, changes=changes)
-    _check_given(recipe, stages, start=start, dry_run=dry_run)
+    missing = _check_given(recipe, stages, start=start, dry_run=dry_run)
     if model is not None and data is None:
         stages = _in_world_of(model, stages)
     if backbone is not None and (odd := {c.task for c in stages.values()} - set(STAGE_TASKS)):
@@ -97,14 +99,14 @@ def run(
             f"{', '.join(STAGE_TASKS)} take one"
         )
     if dry_run:
-        begun = {next(iter(stages)): {"start": start}}
-        shown = {
-            name: asdict(c) | begun.get(name, {}) | {"estimate": _estimate(c)}
-            for name, c in stages.items()
-        }
-        text = json_module.dumps(shown.get("", shown), indent=None if json else 2)
-        # The configuration is this call's result and goes to the user as it is, not to a log.
-        print(text)  # noqa: T201
+        from pila.train.preview import summary, whole
+
+        # What would be trained is this call's result and goes to the user as it is, not to a log.
+        if not json:
+            print(summary(recipe, stages, output, start=start, missing=missing))  # noqa: T201
+        if json or log.isEnabledFor(logging.DEBUG):
+            shown = whole(stages, start=start, missing=missing)
+            print(json_module.dumps(shown, indent=None if json else 2))  # noqa: T201
         return None
     from pila.train.stopping import StopSignals
 
@@ -197,39 +199,78 @@ def configs(
 
 def _check_given(
     recipe: str, stages: Mapping[str, "TrainConfig"], *, start: str | None, dry_run: bool
-) -> None:
-    """Refuse what a recipe cannot use, before anything is loaded or downloaded."""
-    from pila.backbones.embedded import HUB_ID, find_adapter, find_model
-    from pila.data.shard_files import read_header
+) -> list[str]:
+    """Refuse what a recipe cannot use, before anything is loaded or downloaded.
+
+    Returns:
+        What is not there; of a dry run alone, all others are refused.
+    """
     from pila.recipes import RECIPES
     from pila.train.config import ADAPTER_TASKS
 
     own = RECIPES[recipe]()
-    if any(config.task in ADAPTER_TASKS for config in stages.values()):
-        find_adapter(start)
+    missing: dict[str, None] = {}
+    begun = start
     for name, config in stages.items():
-        if config.task in ADAPTER_TASKS and not HUB_ID.fullmatch(config.model):
-            find_model(config.model)
         was = own[name] if isinstance(own, dict) else own
         if config.task not in ADAPTER_TASKS:
-            given = {"data": config.data}
-            if config.task not in GROWN_TASKS:
-                given["start"] = start
-            elif start is not None:
-                find_model(start)
-            given["model"] = None if config.model == was.model else config.model
-            for option, value in given.items():
-                if value is not None:
-                    raise InputError(
-                        f"{option} is {value}, but {recipe} trains no adapter; leave it out"
-                    )
-        elif config.data is not None:
-            read_header(Path(config.data))
-        elif not dry_run and not _knows_world(config.model):
-            raise InputError(
-                f"{recipe} has no clips for {config.model}; make a latent cache "
-                f"(pila data cache SOURCE --model {config.model} --out CACHE) and pass --data CACHE"
-            )
+            _refuse_unused(recipe, config, was, start)
+        for look in _looks(recipe, config, begun, dry_run=dry_run):
+            try:
+                said = look()
+            except InputError as error:
+                if not dry_run:
+                    raise
+                said = str(error)
+            if isinstance(said, str):
+                missing[said] = None
+        begun = None
+    return list(missing)
+
+
+def _refuse_unused(
+    recipe: str, config: "TrainConfig", was: "TrainConfig", start: str | None
+) -> None:
+    """Refuse what is given to a recipe that trains no adapter and has no use for it."""
+    given = {"data": config.data}
+    if config.task not in GROWN_TASKS:
+        given["start"] = start
+    given["model"] = None if config.model == was.model else config.model
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(f"{option} is {value}, but {recipe} trains no adapter; leave it out")
+
+
+def _looks(
+    recipe: str, config: "TrainConfig", start: str | None, *, dry_run: bool
+) -> "Iterator[Callable[[], object]]":
+    """Looks at what a stage needs: each raises InputError, or says what is not there yet."""
+    from pila.backbones.embedded import HUB_ID, find_adapter, find_model
+    from pila.data.shard_files import read_header
+    from pila.train.config import ADAPTER_TASKS
+
+    adapts = config.task in ADAPTER_TASKS
+    if start is not None and not (dry_run and HUB_ID.fullmatch(start)):  # a download
+        yield partial(find_adapter if adapts else find_model, start)
+    if not adapts:
+        return
+    if not HUB_ID.fullmatch(config.model):
+        yield partial(find_model, config.model)
+    elif dry_run:
+        from pila.train.preview import not_here
+
+        yield partial(not_here, config)
+    if config.data is not None:
+        yield partial(read_header, Path(config.data))
+    elif not _knows_world(config.model):
+        yield partial(_no_clips, recipe, config.model)
+
+
+def _no_clips(recipe: str, model: str) -> None:
+    raise InputError(
+        f"{recipe} has no clips for {model}; make a latent cache "
+        f"(pila data cache SOURCE --model {model} --out CACHE) and pass --data CACHE"
+    )
 
 
 def _knows_world(model: str) -> bool:
@@ -246,17 +287,6 @@ def _in_world_of(model: str, stages: "dict[str, TrainConfig]") -> "dict[str, Tra
         return stages
     known: Any = {"size": own["height"], "scenes": tuple(own["scenes"])}
     return {name: replace(c, world=replace(c.world, **known)) for name, c in stages.items()}
-
-
-def _estimate(config: "TrainConfig") -> dict[str, Any] | str | None:
-    """What the run will take; a sentence where that cannot be known here."""
-    from pila.train.estimate import estimate
-
-    try:
-        found = estimate(config)
-    except InputError as error:
-        return f"unknown: {error}"
-    return None if found is None else asdict(found)
 
 
 def _check_same(folder: Path, config: "TrainConfig") -> None:

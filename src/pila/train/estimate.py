@@ -5,6 +5,7 @@ computed; only the speed of this machine is measured, for a fifth of a second.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from diffusers import WanTransformer3DModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pila.backbones.embedded import denoiser_configs, find_model
+from pila.backbones.embedded import HUB_ID, denoiser_configs, find_model
+from pila.backbones.known import KNOWN
 from pila.backbones.repository import own_settings, read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
 from pila.train.generator import build_transformer
 
-WAN_LATENTS = (16, 21, 60, 104)
-"""81 frames of 480 x 832 px, where nothing else says what a clip is."""
+MODEL = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+"""At whose size a clip is counted where nothing else says what it is."""
+WAN_TOKENS = 512
+"""Of a caption, padding among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +60,23 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
         processes: that share the batch.
 
     Raises:
-        InputError: the recipe's model is not on this machine (nothing is downloaded for this).
+        InputError: the recipe's model is neither on this machine nor one of Wan's published ones
+            (nothing is downloaded for this).
     """
     if config.task not in ("generator", *ADAPTER_TASKS):
         return None
-    folder = _local(config.model)
-    text_dim = int(read_json(folder / "text_encoder" / "config.json")["d_model"])
-    tokens = int(own_settings(folder).get("max_sequence_length", 512))
+    denoisers, text_dim, tokens = _model(config)
     latents = _latents(config)
+    own = config.couple.adapter.latent_channels
+    if config.task in ADAPTER_TASKS and config.task not in INSIDE_TASKS and own != latents[0]:
+        raise InputError(
+            f"couple.adapter.latent_channels is {own}, but latents of {config.model} have "
+            f"{latents[0]}: pass --set couple.adapter.latent_channels={latents[0]}"
+        )
     batch = config.optim.batch // processes
     micro = min(config.optim.micro_batch or batch, batch)
     with torch.device("meta"):
-        trained, frozen = _modules(config, folder, text_dim)
+        trained, frozen = _modules(config, denoisers, text_dim)
         x = torch.empty(micro, *latents)
         sigma, text = torch.empty(micro), torch.empty(micro, tokens, text_dim)
         saved: dict[int, int] = {}
@@ -94,15 +103,16 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
     mine = {id(p) for p in trained.parameters()}
     own = sum(p.numel() for p in trained.parameters())
     under = sum(p.numel() for part in frozen for p in part.parameters() if id(p) not in mine)
-    half = config.optim.precision == "bf16" and torch.cuda.is_available()
+    half = (config.backbone_precision or config.optim.precision) == "bf16"
     flops = counter.get_total_flops() * batch // micro
-    seconds = flops / _matrix_speed(half)
+    seconds = flops / _matrix_speed(half and torch.cuda.is_available())
+    each = 20 if config.optim.ema else 16
     return Estimate(
         trained_parameters=own,
         frozen_parameters=under,
         latents=latents,
         # Weights, gradients, two moments and the average in float32.
-        memory_bytes=20 * own + (2 if half else 4) * under + sum(saved.values()),
+        memory_bytes=each * own + (2 if half else 4) * under + sum(saved.values()),
         flops=flops,
         seconds_per_step=seconds,
         hours=seconds * config.optim.steps / 3600,
@@ -110,18 +120,16 @@ def estimate(config: TrainConfig, *, processes: int = 1) -> Estimate | None:
 
 
 def _modules(
-    config: TrainConfig, folder: Path, text_dim: int
+    config: TrainConfig, denoisers: Sequence[dict[str, Any]], text_dim: int
 ) -> tuple[Any, list[WanTransformer3DModel]]:
     """What is trained and what is frozen, without values."""
     if config.task == "generator":
         return build_transformer(config.generator, text_dim), []
     from pila.train.adapter_task import build_adapter
 
-    index = read_json(folder / "model_index.json")
-    if (index.get("transformer") or [None])[0] is None:
-        raise InputError(f"{folder} has no transformer")
-    configs = denoiser_configs(folder, index).values()
-    frozen: list[Any] = [WanTransformer3DModel.from_config(config) for config in configs]
+    if not denoisers:
+        raise InputError(f"{config.model} has no transformer")
+    frozen: list[Any] = [WanTransformer3DModel.from_config(dict(each)) for each in denoisers]
     if config.task in INSIDE_TASKS:
         from pila.train.inside import put_inside
 
@@ -134,19 +142,48 @@ def _modules(
 def _latents(config: TrainConfig) -> tuple[int, ...]:
     if config.data is not None:
         return tuple(read_header(Path(config.data)).latent_shape)
-    if config.model != "embedded" and not Path(config.model).is_dir():
-        return WAN_LATENTS
+    if _folder(config.model) is None:
+        return KNOWN[config.model].latents
+    if config.model != "embedded" and not (Path(config.model) / "pila.json").is_file():
+        return KNOWN[MODEL].latents
     side = config.world.size // 8
     return 16, 9, side, side
 
 
-def _local(model: str) -> Path:
-    if model != "embedded" and not Path(model).is_dir():
+def _model(config: TrainConfig) -> tuple[list[dict[str, Any]], int, int]:
+    """Configurations of a model's denoisers, numbers in a token's embedding, tokens of a caption.
+
+    From its folder or the hub's cache, or else from what is known of Wan's published ones.
+    """
+    folder = _folder(config.model)
+    if folder is None and config.model in KNOWN:
+        known = [dict(each) for each in KNOWN[config.model].denoisers]
+        return known, known[0]["text_dim"], WAN_TOKENS
+    if folder is None:
         raise InputError(
-            f"{model} is not a folder on this machine; download it first "
-            f"(hf download {model}) and name the folder with --model"
+            f"{config.model} is neither on this machine nor one of {', '.join(KNOWN)}; download it "
+            f"first (hf download {config.model}) or name its folder with --model"
         )
-    return find_model(model)
+    tokens = int(own_settings(folder).get("max_sequence_length", WAN_TOKENS))
+    if config.task == "generator":
+        return [], int(read_json(folder / "text_encoder" / "config.json")["d_model"]), tokens
+    denoisers = list(denoiser_configs(folder, read_json(folder / "model_index.json")).values())
+    return denoisers, int(denoisers[0]["text_dim"]) if denoisers else 0, tokens
+
+
+def _folder(model: str) -> Path | None:
+    """Where a model lies on this machine, be it in the hub's cache; None where it does not."""
+    if model == "embedded" or not HUB_ID.fullmatch(model) or Path(model).exists():
+        return find_model(model)
+    return cached(model)
+
+
+def cached(hub_id: str, file: str = "model_index.json") -> Path | None:
+    """A hub repository's folder in the cache, if that file of it is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, file)
+    return Path(found).parents[file.count("/")] if isinstance(found, str) else None
 
 
 def _matrix_speed(half: bool) -> float:

@@ -28,7 +28,7 @@ from pila.train.config import OptimConfig, TrainConfig
 from pila.train.draws import Draws, rows_of
 from pila.train.metrics import MetricsFile
 from pila.train.optimizer import make_optimizers
-from pila.train.state import begin, resume, state_of
+from pila.train.state import begin, machine, resume, state_of
 from pila.train.stopping import CheckpointClock, Stopped, StopSignals
 
 TAIL = 0.25
@@ -234,6 +234,8 @@ class _Run:
         processes = accelerator.num_processes
         self.micro = optim.batch // (processes * accelerator.gradient_accumulation_steps)
 
+        self._begun = time.monotonic()
+
     def step(self, step: int) -> tuple[list[Tensor], list[Figures], Any]:
         """One step; losses and figures of its micro-batches, and the gradient's norm."""
         optim, accelerator = self.config.optim, self.accelerator
@@ -277,7 +279,10 @@ class _Run:
         if accelerator.is_main_process:
             with accelerator.autocast():
                 validation = self.task.validate() if validated else None
+            seconds = (time.monotonic() - self._begun) / (done - self.start)
             record = {
+                "seconds_per_step": round(seconds, 4),
+                "machine": machine(accelerator),
                 "config": self.config.as_saved(),
                 "processes": accelerator.num_processes,
                 "validation": validation,

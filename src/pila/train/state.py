@@ -2,10 +2,12 @@
 
 import json
 import logging
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -30,6 +32,13 @@ def begin(output: Path, config: TrainConfig) -> None:
     ):
         with written_whole(output / name) as part:
             part.write_text(text)
+
+
+def machine(accelerator: Accelerator) -> str:
+    """Where a run computes, as a rate that was measured there is told."""
+    if accelerator.device.type == "cuda":
+        return torch.cuda.get_device_name(accelerator.device)
+    return f"{torch.get_num_threads()} threads of {platform.processor() or platform.machine()}"
 
 
 def state_of(

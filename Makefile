@@ -5,7 +5,7 @@ OUT ?= out/demo
 PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
-.PHONY: demo strip docs site smoke test lint format types check clean
+.PHONY: demo strip pictures showcase docs site smoke test lint format types check clean
 .PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
 # A .venv is kept where it is whole and its Python is one of these, and PYTHON's where that is given.
@@ -35,8 +35,19 @@ $(PILA): pyproject.toml constraints.txt
 demo: $(PILA)  ## a prompt to two clips, frozen and corrected, and both beside each other
 	$(PILA) generate "$(PROMPT)" --compare --explain $(OUT)/explain --output $(OUT)/pila.mp4
 
-strip: demo  ## the README's picture, from the demo's own clips
+strip: demo  ## frames of the demo's own clips, as a picture
 	cp $(OUT)/explain/strip.png docs/strip.png
+
+showcase: $(PILA)  ## the moving picture, chosen by the rule in docs/showcase.json, and the demo's prompt
+	.venv/bin/python -m pila.evaluate.showcase
+
+# Charts of experiments are drawn with their tables: `pila experiment NAME`.
+pictures: showcase strip  ## every picture under docs/ that needs no browser; nothing is trained
+	.venv/bin/python benchmarks/scaling.py --rows $(lastword $(sort $(wildcard benchmarks/results/scaling-*.json)))
+	.venv/bin/python -m pila.evaluate.experiments.summary
+	$(PILA) diagnose routing embedded --output $(OUT)/diagnose
+	$(PILA) diagnose correction embedded --scenes ball_collision hot_spot --output $(OUT)/diagnose
+	cp $(OUT)/diagnose/routing-weights.png $(OUT)/diagnose/correction-where.png docs/diagnose/
 
 docs: $(PILA)  ## the pages and the table that derive from relations, scenes and commands
 	.venv/bin/python -m pila.physics.catalogue

@@ -1,6 +1,7 @@
 """What the adapter's cost follows: latent voxels, experts, batch, and tiles.
 
     python benchmarks/scaling.py [--repeats 3] [--out FOLDER] [--picture docs/scaling.png]
+    python benchmarks/scaling.py --rows FILE    # draw what was measured before
 
 The adapter has the size that Wan takes (16 channels, width 128, text of 4,096), in float32 on one
 thread. Each point runs in a process of its own: its time is the median of the processor time of
@@ -80,6 +81,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+TIME, MEMORY = "#005b96", "#b34700"
+"""Told apart with any colour vision; memory's lines are dashed, too."""
+
+
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -89,22 +94,26 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         "batch": ("batch", "clips"),
         "tiles": ("tiles of 131,040 voxels", "cells to each side"),
     }
-    figure = Figure(figsize=(11, 2.8), layout="constrained")
-    for axis, (kind, (title, label)) in zip(figure.subplots(1, 4), titles.items(), strict=True):
+    # Two by two and large letters: it is read on telephones, too.
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    panels = figure.subplots(2, 2).flat
+    for axis, (kind, (title, label)) in zip(panels, titles.items(), strict=True):
         mine = [row for row in rows if row["kind"] == kind]
         xs = [row["x"] for row in mine]
         if kind == "tiles":  # from the whole clip to ever smaller tiles
             xs = [str(x or "whole") for x in xs]
-        axis.plot(xs, [row["seconds"] for row in mine], "o-", color="#0f766e")
-        axis.set_title(title, fontsize=10)
+        else:
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.plot(xs, [row["seconds"] for row in mine], "o-", color=TIME)
+        axis.set_title(title)
         axis.set_xlabel(label)
-        axis.set_ylabel("seconds, one thread", color="#0f766e")
+        axis.set_ylabel("seconds, one thread", color=TIME)
         axis.set_ylim(bottom=0)
         memory = axis.twinx()
-        memory.plot(xs, [row["mib"] for row in mine], "s--", color="#c2410c", markersize=3)
-        memory.set_ylabel("MiB", color="#c2410c")
+        memory.plot(xs, [row["mib"] for row in mine], "s--", color=MEMORY, markersize=3)
+        memory.set_ylabel("MiB", color=MEMORY)
         memory.set_ylim(bottom=0)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=170)
 
 
 def described() -> dict[str, Any]:
@@ -123,10 +132,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--picture", type=Path, default=Path("docs/scaling.png"))
+    parser.add_argument("--rows", type=Path, help="measure nothing, and draw this file's rows")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.point:
         print(json.dumps(measure(json.loads(given.point), given.repeats)))
+        return
+    if given.rows:
+        draw(json.loads(given.rows.read_text())["rows"], given.picture)
         return
     rows = []
     for point in points():

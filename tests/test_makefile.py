@@ -105,3 +105,34 @@ def test_a_venv_of_another_python_is_kept_unless_one_is_given(clone):
     assert clone("PYTHON=python3.13", python3=11)[1] == ["3.13 -m venv --clear .venv", "3.13 pip"]
     assert clone("PYTHON=python3.10", python3=11)[1] == []
     assert (clone.place / ".venv/bin/pila").exists(), "a mistake leaves what there was"
+
+
+def test_pictures_are_made_by_one_target():
+    """Every picture under docs/ has its line in `make pictures`, but for the page's own."""
+    root = MAKEFILE.parent
+    done = subprocess.run(
+        ["make", "-n", "pictures", "PROMPT=a red ball falls"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for command in (
+        "-m pila.evaluate.showcase",
+        'generate "a red ball falls" --compare',
+        "strip.png docs/strip.png",
+        "benchmarks/scaling.py --rows benchmarks/results/scaling-",
+        "-m pila.evaluate.experiments.summary",
+        "diagnose routing embedded",
+        "diagnose correction embedded",
+    ):
+        assert command in done.stdout
+    writers = done.stdout + (root / "benchmarks/scaling.py").read_text()
+    writers += "".join(
+        (root / "src/pila/evaluate" / name).read_text()
+        for name in ("showcase.py", "experiments/summary.py")
+    )
+    pictures = {
+        p.name for kind in ("png", "webp", "gif") for p in (root / "docs").rglob(f"*.{kind}")
+    }
+    assert {name for name in pictures - {"page.png"} if name not in writers} == set()

@@ -1,6 +1,10 @@
-"""What the adapter did in one generation, drawn from its `Recorder`."""
+"""What the adapter did in one generation, drawn from its `Recorder`.
 
-from collections.abc import Sequence
+Pictures are read on telephones, too: a figure is `WIDTH` inches wide and its letters have at least
+`SMALL` points, so that they are 9 pixels high where the picture is 390 pixels wide.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,16 @@ from pila.diagnose.recorder import Recorder
 from pila.physics.bank import Category, Slot, readout
 from pila.video import written_whole
 
-LABELLED, ROUTED = "#c2410c", "#64748b"
-MAX_COLUMNS = 9
+LABELLED, ROUTED = "#b34700", "#5b6b80"
+AMOUNT = "cividis"
+"""Colours of amounts, told apart with any colour vision."""
+WIDTH, DPI = 5.0, 200
+SMALL, PLAIN = 8.5, 9.5
+"""Points of letters: beside maps and axes, and of titles."""
+COLUMNS = 5
+"""Frames of a map over time that are drawn, at most."""
+LEFT, RIGHT, SPACE, HEAD, FOOT = 1.1, 0.85, 0.06, 0.34, 0.24
+"""Inches left and right of a grid of maps, between them, above and below."""
 
 
 def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Path]:
@@ -25,144 +37,205 @@ def draw(recorder: Recorder, folder: Path, *, labels: Sequence[str]) -> list[Pat
     Raises:
         InputError: the folder cannot be written.
     """
-    drawn = []
-    if recorder.weights:
-        drawn.append(_save(_routing(recorder, labels), folder / "routing.png"))
-    if recorder.refined is not None:
-        drawn.append(_save(_bank(recorder.refined), folder / "bank.png"))
-    if recorder.frame_rms:
-        drawn.append(_save(_correction(recorder), folder / "correction.png"))
-        drawn.append(_save(_where(recorder.where), folder / "where.png"))
-    if any(p.told is not None for p in recorder.passes):
-        drawn.append(_save(_tokens(recorder.passes, labels), folder / "tokens.png"))
-    if any(p.semantic is not None for p in recorder.passes):
-        drawn.append(_save(_semantic(recorder.passes), folder / "semantic.png"))
-    return drawn
+    return [
+        _save(figure, folder / f"{name}.png")
+        for name, figure in figures(recorder, labels=labels).items()
+    ]
 
 
-def draw_strip(clips: dict[str, np.ndarray], path: Path, *, count: int = 6) -> Path:
-    """Write one row of `count` frames for each named clip [t, h, w, 3] uint8.
+def figures(recorder: Recorder, *, labels: Sequence[str]) -> dict[str, Any]:
+    """The matplotlib figures that the record allows, by name; see `draw`."""
+    from matplotlib import rc_context
+
+    found: dict[str, Any] = {}
+    with rc_context({"font.size": SMALL, "axes.titlesize": PLAIN}):
+        if recorder.weights:
+            found["routing"] = _routing(recorder, labels)
+        if recorder.refined is not None:
+            found["bank"] = _bank(recorder.refined)
+        if recorder.frame_rms:
+            found["correction"] = _correction(recorder)
+            found["where"] = _where(recorder.where)
+        if any(p.told is not None for p in recorder.passes):
+            found["tokens"] = _tokens(recorder.passes, labels)
+        if any(p.semantic is not None for p in recorder.passes):
+            found["semantic"] = _semantic(recorder.passes)
+    return found
+
+
+def draw_strip(clips: Mapping[str, np.ndarray], path: Path) -> Path:
+    """Write one row of frames for each named clip [t, h, w, 3] uint8, the first and the last too.
 
     Raises:
         InputError: the file cannot be written.
     """
-    figure, axes = _grid(len(clips), count, cell=1.3)
-    for row, (name, frames) in zip(axes, clips.items(), strict=True):
-        picks = np.linspace(0, len(frames) - 1, count).round().astype(int)
-        for axis, index in zip(row, picks, strict=True):
-            axis.imshow(frames[index])
-        row[0].set_ylabel(name)
-    for axis, index in zip(axes[-1], picks, strict=True):
-        axis.set_xlabel(f"frame {index}", fontsize=7)
-    return _save(figure, path)
+    return _save(strip(clips), path)
+
+
+def strip(clips: Mapping[str, np.ndarray]) -> Any:
+    """The figure that `draw_strip` writes."""
+    times = _columns(len(next(iter(clips.values()))))
+    height, width = next(iter(clips.values())).shape[1:3]
+    maps = _Maps(len(clips), times, "frame", shape=(height, width), right=0.08)
+    for row, (name, frames) in enumerate(clips.items()):
+        maps.name(row, name.replace(" + ", " +\n"))
+        for column, index in enumerate(times):
+            maps.axes(row, column).imshow(frames[index], aspect="auto")
+    return maps.figure
 
 
 def _routing(recorder: Recorder, labels: Sequence[str]) -> Any:
-    figure, axis = _figure(6, 3)
+    figure, axis = _figure(3)
     weights = recorder.routing
     colours = [LABELLED if name in labels else ROUTED for name in weights]
-    bars = axis.barh(list(weights), list(weights.values()), color=colours)
-    axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    bars = axis.barh([_words(n) for n in weights], list(weights.values()), color=colours)
+    axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=SMALL)
     axis.invert_yaxis()
     axis.set_xlim(0, max(0.05, *weights.values()) * 1.15)
     axis.set_xlabel("routing weight, mean over the corrected steps")
-    axis.set_title("Experts" + (" (named by the prompt: orange)" if labels else ""), fontsize=10)
+    axis.set_title("Experts" + (" (the prompt's categories: orange)" if labels else ""))
     return figure
 
 
 def _bank(bank: torch.Tensor) -> Any:
     times = _columns(bank.shape[2])
-    # One picture a row rather than one a cell: ninety axes take seconds to draw.
-    figure, axes = _grid(len(Slot), 1, cell=0.9, columns_per_axis=len(times))
-    for (axis,), slot in zip(axes, Slot, strict=True):
+    title = "Field bank after the experts, last corrected step"
+    maps = _Maps(len(Slot), times, "t =", shape=bank.shape[-2:], title=title)
+    for row, slot in enumerate(Slot):
         field = readout(slot, bank[:, slot.channels])[0]  # canonical [c, t, h, w]
         # Scalars keep their sign; of vectors and tensors the magnitude is drawn.
         values = (field[0] if field.shape[0] == 1 else field.norm(dim=0)).numpy()
-        low, high = values.min(), values.max()
-        axis.imshow(_row(values[times]), vmin=low, vmax=high, cmap="viridis")
-        axis.set_frame_on(False)
-        axis.set_ylabel(slot, rotation=0, ha="right", va="center", fontsize=8)
-        axis.text(
-            1.01,
-            0.5,
-            f"{low:.2g}\nto {high:.2g}",
-            transform=axis.transAxes,
-            va="center",
-            fontsize=6,
+        maps.name(row, slot)
+        maps.row(row, values, float(values.min()), float(values.max()))
+    return maps.figure
+
+
+class _Maps:
+    """Rows of small maps over time on one figure, with words around them; measures are inches.
+
+    Places are given outright: what lays figures out by itself cut long names off.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        times: Sequence[int],
+        unit: str,
+        *,
+        shape: Sequence[int],
+        title: str = "",
+        left: float = LEFT,
+        right: float = RIGHT,
+    ) -> None:
+        from matplotlib.figure import Figure
+
+        self._times, self._left = times, left
+        # A clip of few frames gets no larger cells than others.
+        self._width = (WIDTH - left - right - SPACE * (COLUMNS - 1)) / COLUMNS
+        self._height = self._width * shape[0] / shape[1]
+        self._head = HEAD if title else SPACE
+        below = self._head + rows * self._height + (rows - 1) * SPACE
+        self._size = below + FOOT
+        self.figure = Figure(figsize=(WIDTH, self._size))
+        if title:
+            self._text(WIDTH / 2, HEAD / 2, title, size=PLAIN)
+        for column, t in enumerate(times):
+            self._text(self._x(column) + self._width / 2, below + FOOT / 2, f"{unit} {t}")
+
+    def _x(self, column: int) -> float:
+        return self._left + column * (self._width + SPACE)
+
+    def _y(self, row: int) -> float:
+        return self._head + row * (self._height + SPACE)
+
+    def axes(self, row: int, column: int) -> Any:
+        """Empty axes at one place."""
+        below = self._size - self._y(row) - self._height
+        box = (
+            self._x(column) / WIDTH,
+            below / self._size,
+            self._width / WIDTH,
+            self._height / self._size,
         )
-    width = bank.shape[-1]
-    axes[-1][0].set_xticks(
-        [i * (width + _gap(width)) + width / 2 - 0.5 for i in range(len(times))],
-        [f"t = {t}" for t in times],
-        fontsize=7,
-    )
-    axes[-1][0].tick_params(length=0)
-    figure.suptitle(
-        "Bank after the experts, last corrected step (proxies, latent units)", fontsize=9
-    )
-    return figure
+        return self.figure.add_axes(box, xticks=[], yticks=[], frame_on=False)
 
+    def row(self, row: int, values: np.ndarray, low: float, high: float) -> None:
+        """Maps [t, h, w] in one scale of colours, which is said behind them."""
+        for column, t in enumerate(self._times):
+            # A flat map has no range of its own.
+            end = high if high > low else low + 1
+            self.axes(row, column).imshow(values[t], vmin=low, vmax=end, cmap=AMOUNT, aspect="auto")
+        x = self._x(len(self._times) - 1) + self._width + SPACE
+        said = f"{low:.2g}\nto {high:.2g}"
+        self._text(x, self._y(row) + self._height / 2, said, side="left")
 
-def _row(maps: np.ndarray) -> np.ndarray:
-    """Maps [n, h, w] beside each other, [h, n w + (n - 1) gap]; the gaps, NaN, are not drawn."""
-    gap = _gap(maps.shape[2])
-    apart = np.pad(maps.astype(float), ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
-    return np.concatenate(list(apart), axis=1)[:, :-gap]
+    def name(self, row: int, name: str, *, colour: str = "black") -> None:
+        """Words left of a row."""
+        x = self._left - SPACE
+        self._text(x, self._y(row) + self._height / 2, _words(name), side="right", colour=colour)
 
-
-def _gap(width: int) -> int:
-    """Cells between maps of so many."""
-    return max(1, width // 12)
+    def _text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        side: str = "center",
+        size: float = SMALL,
+        colour: str = "black",
+    ) -> None:
+        place = (x / WIDTH, 1 - y / self._size)
+        self.figure.text(*place, text, ha=side, va="center", fontsize=size, color=colour)
 
 
 def _correction(recorder: Recorder) -> Any:
-    figure, (heat, line) = _figure(7, 4.5, rows=2)
+    figure, (heat, line) = _figure(4.6, rows=2)
     by_frame = np.stack(recorder.frame_rms)  # [steps, t]
     first, last = recorder.steps[0], recorder.steps[-1]
     extent = (first - 0.5, last + 0.5, -0.5, by_frame.shape[1] - 0.5)
-    picture = heat.imshow(by_frame.T, aspect="auto", origin="lower", extent=extent, cmap="magma")
+    picture = heat.imshow(by_frame.T, aspect="auto", origin="lower", extent=extent, cmap=AMOUNT)
     figure.colorbar(picture, ax=heat, label="RMS of the correction")
     heat.set_ylabel("latent frame")
-    heat.set_title("Where the correction acts, by step and frame", fontsize=10)
-    line.plot(recorder.steps, np.sqrt(np.mean(by_frame**2, axis=1)), marker=".", label="correction")
-    line.plot(recorder.steps, recorder.gates, linestyle="--", label="gate g(sigma)")
+    heat.set_title("Where the correction acts, by step and frame")
+    size = np.sqrt(np.mean(by_frame**2, axis=1))
+    line.plot(recorder.steps, size, marker="o", markersize=3, color=ROUTED)
+    line.set_ylabel("RMS of the correction")
     line.set_xlabel("denoising step (noise to clean)")
     line.set_ylim(bottom=0)
-    line.legend(fontsize=8)
+    # In one scale with the gate, which is about 1, the correction would lie on the axis.
+    gate = line.twinx()
+    gate.plot(recorder.steps, recorder.gates, linestyle="--", color=LABELLED)
+    gate.set_ylabel("gate g(σ), dashed", color=LABELLED)
+    gate.set_ylim(0, max(1.05, *recorder.gates))
+    for axis in (heat, line):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def _where(where: np.ndarray) -> Any:
-    times = _columns(where.shape[0])
-    figure, axes = _grid(1, len(times), cell=1.2)
-    for axis, t in zip(axes[0], times, strict=True):
-        axis.imshow(where[t], vmin=0, vmax=where.max() or 1, cmap="magma")
-        axis.set_xlabel(f"t = {t}", fontsize=7)
-    figure.suptitle("Where the correction acts in the picture, over all steps", fontsize=9)
-    return figure
+    title = "Where the correction acts (RMS over all steps)"
+    maps = _Maps(1, _columns(len(where)), "t =", shape=where.shape[1:], title=title, left=0.08)
+    maps.row(0, where, 0.0, float(where.max()))
+    return maps.figure
 
 
 def _tokens(passes: Sequence[Any], labels: Sequence[str]) -> Any:
     # Of a batch the first clip; the second half of the passes, where there is a clip to be seen.
     late = passes[len(passes) // 2 :]
-    maps = torch.stack([p.token_maps[0] for p in late]).mean(0).numpy()  # [8, t, h, w]
-    times = _columns(maps.shape[1])
-    figure, axes = _grid(len(Category), len(times), cell=0.9)
-    for row, category, field in zip(axes, Category, maps, strict=True):
-        for axis, t in zip(row, times, strict=True):
-            axis.imshow(field[t], vmin=0, vmax=max(1.0, maps.max()), cmap="magma")
-        colour = LABELLED if category in labels else "black"
-        row[0].set_ylabel(category, rotation=0, ha="right", va="center", fontsize=8, color=colour)
-    for axis, t in zip(axes[-1], times, strict=True):
-        axis.set_xlabel(f"t = {t}", fontsize=7)
-    figure.suptitle("Where ProPhy's token router sees each category (later passes)", fontsize=9)
-    return figure
+    fields = torch.stack([p.token_maps[0] for p in late]).mean(0).numpy()  # [8, t, h, w]
+    title = "Where ProPhy's token router sees each category"
+    times = _columns(fields.shape[1])
+    maps = _Maps(len(Category), times, "t =", shape=fields.shape[2:], title=title)
+    for row, (category, field) in enumerate(zip(Category, fields, strict=True)):
+        maps.name(row, category, colour=LABELLED if category in labels else "black")
+        maps.row(row, field, 0.0, max(1.0, float(fields.max())))
+    return maps.figure
 
 
 def _semantic(passes: Sequence[Any]) -> Any:
     weights = np.stack([p.semantic[0].numpy() for p in passes])  # [passes, experts]
-    figure, axis = _figure(6, 3)
-    picture = axis.imshow(weights.T, aspect="auto", origin="lower", cmap="magma", vmin=0)
+    figure, axis = _figure(3)
+    picture = axis.imshow(weights.T, aspect="auto", origin="lower", cmap=AMOUNT, vmin=0)
     figure.colorbar(picture, ax=axis, label="weight")
     axis.set_xlabel("pass through the denoiser (with guidance two a step)")
     axis.set_ylabel("semantic expert")
@@ -170,31 +243,23 @@ def _semantic(passes: Sequence[Any]) -> Any:
 
 
 def _columns(count: int) -> list[int]:
-    picks = np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int)
+    picks = np.linspace(0, count - 1, min(count, COLUMNS)).round().astype(int)
     return [int(t) for t in picks]
 
 
-def _figure(width: float, height: float, *, rows: int = 1) -> tuple[Any, Any]:
+def _words(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def _figure(height: float, *, rows: int = 1) -> tuple[Any, Any]:
     # The object interface draws without a display, and leaves pyplot's global state alone.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, 1)
-
-
-def _grid(rows: int, columns: int, *, cell: float, columns_per_axis: int = 1) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    size = (columns * columns_per_axis * cell + 1.4, rows * cell + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    return figure, axes
 
 
 def _save(figure: Any, path: Path) -> Path:
     with written_whole(path) as part:
-        figure.savefig(part, format="png", dpi=130)
+        figure.savefig(part, format="png", dpi=DPI)
     return path

@@ -55,7 +55,7 @@ def draw(examples: Sequence["Example"], path: Path, *, fps: float) -> Path:
             duration=durations,
             loop=0,
             quality=80,
-            method=6,
+            method=4,
         )
     return path
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,9 +10,12 @@ from pila.video import written_whole
 from pila.world.registry import SCENES, scene_named, simulate
 from pila.world.scene import Canvas
 
-FRAMES = 9
-BAR = 22
-GAP = 4
+FRAMES = 5
+"""Of each clip; with more, they would be thumbnails on a telephone."""
+WIDTH = 640
+"""Pixels of a row at least; smaller clips are enlarged by a whole factor."""
+LETTERS, LINE, GAP = 17, 23, 4
+"""Pixels: size of letters (10 where the sheet is 390 wide), of a line of them, between frames."""
 INK, PAPER = (235, 235, 235), (24, 24, 28)
 
 
@@ -53,16 +57,29 @@ def _row(scene: str, violation: str | None, seed: int, canvas: Canvas) -> np.nda
 
     clip = simulate(scene, seed, violation, canvas=canvas)
     chosen = np.linspace(0, len(clip.frames) - 1, FRAMES).round().astype(int)
-    width = FRAMES * canvas.size + (FRAMES - 1) * GAP
-    row = Image.new("RGB", (width, BAR + canvas.size + GAP), PAPER)
+    side = canvas.size * max(1, -(-WIDTH // (FRAMES * canvas.size)))
+    width = FRAMES * side + (FRAMES - 1) * GAP
     kind = "true" if violation is None else violation.replace("_", " ")
-    ImageDraw.Draw(row).text(
-        (4, BAR // 2),
-        f"{scene}: {kind}. {clip.caption}",
-        fill=INK,
-        font=ImageFont.load_default(size=13),
-        anchor="lm",
-    )
+    font = ImageFont.load_default(size=LETTERS)
+    lines = _wrapped(f"{scene}: {kind}. {clip.caption}", font, width - 2 * GAP)
+    bar = len(lines) * LINE
+    row = Image.new("RGB", (width, bar + side + GAP), PAPER)
+    for number, line in enumerate(lines):
+        place = (GAP, number * LINE + LINE // 2)
+        ImageDraw.Draw(row).text(place, line, fill=INK, font=font, anchor="lm")
     for i, frame in enumerate(clip.frames[chosen]):
-        row.paste(Image.fromarray(frame), (i * (canvas.size + GAP), BAR))
+        picture = Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC)
+        row.paste(picture, (i * (side + GAP), bar))
     return np.asarray(row)
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    """A text in lines of at most that many pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

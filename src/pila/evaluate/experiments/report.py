@@ -15,6 +15,8 @@ from pila.provenance import commit
 from pila.video import written_whole
 
 NOT_WAN = "Simulated world, not Wan."
+LETTERS = 1.6
+"""Points of letters for each inch of a picture's width: 9 pixels where it is 390 wide."""
 
 
 def described(setting: Setting) -> dict[str, Any]:
@@ -154,12 +156,15 @@ def picture(
         height: likewise.
     """
     # The object interface draws without a display, and leaves pyplot's global state alone.
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    draw(figure.subplots())
-    with written_whole(path) as part:
-        figure.savefig(part, format="png", dpi=130)
+    # Letters keep their share of the width, so that they are read on a telephone, too.
+    with rc_context({"font.size": LETTERS * width}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        with written_whole(path) as part:
+            figure.savefig(part, format="png", dpi=130)
 
 
 def bars(
@@ -171,7 +176,7 @@ def bars(
     middle = [v[0] for v in values.values()]
     below = [max(v[0] - v[1], 0.0) for v in values.values()]
     above = [max(v[2] - v[0], 0.0) for v in values.values()]
-    axes.barh(names, middle, xerr=[below, above], color="#64748b", ecolor="#c2410c", capsize=3)
+    axes.barh(names, middle, xerr=[below, above], color="#64748b", ecolor="#b34700", capsize=3)
     axes.axvline(line, color="black", linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel(label)

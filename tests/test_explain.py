@@ -55,7 +55,7 @@ def test_words_are_whole_apart_and_large_enough(kind):
 
 @pytest.mark.parametrize("shape", [(33, 64, 64, 3), (5, 48, 80, 3), (81, 832, 480, 3)], ids=str)
 def test_the_strip_too(shape):
-    clips = dict.fromkeys(("frozen", "PILA + ProPhy + LoRA"), np.zeros(shape, np.uint8))
+    clips = {name: np.zeros(shape, np.uint8) for name in ("frozen", "PILA + ProPhy + LoRA")}
     assert faults(explain.strip(clips)) == []
 
 

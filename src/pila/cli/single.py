@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,6 +107,8 @@ def _generate(request: GenerateRequest) -> None:
         print(f"laws        {clip:<7}" + ", ".join(f"{k} {v:.3f}" for k, v in laws.items()))
     if report.laws:
         print(f"            errors of scene {report.scene}, measured on the frames; 0 is perfect")
+    if look := _where_to_look(report.laws):
+        print(f"look at     {look}")
     print(
         f"sampled     {settings['num_frames']} frames of {settings['width']} x "
         f"{settings['height']}, {settings['steps']} steps, guidance {settings['guidance_scale']}, "
@@ -116,6 +118,22 @@ def _generate(request: GenerateRequest) -> None:
     for name, value in report.files.items():
         for path in [value] if isinstance(value, str) else value:
             print(f"{name:<11} {path}")
+
+
+def _where_to_look(laws: Mapping[str, Mapping[str, float]]) -> str:
+    """The law in which the corrected clip differs most from the frozen one; empty for one clip."""
+    if len(laws) < 2:
+        return ""
+    (first, before), *_, (last, after) = laws.items()
+    law = max(before, key=lambda name: abs(before[name] - after[name]))
+    if before[law] == after[law]:
+        return "both clips alike: no law's error differs"
+    better, worse = (last, first) if after[law] < before[law] else (first, last)
+    errors = {first: before[law], last: after[law]}
+    return (
+        f"{law.replace('_', ' ')}: the {worse} clip strays further from this law (error "
+        f"{errors[worse]:.3f}) than the {better} clip ({errors[better]:.3f})"
+    )
 
 
 def _print_parse(parse: dict[str, Any], *, refined: bool = True) -> None:

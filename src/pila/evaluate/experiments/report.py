@@ -147,10 +147,16 @@ def shown(value: Any) -> str:
 def picture(
     path: Path, draw: Callable[[Any], None], *, width: float = 7, height: float = 4
 ) -> None:
-    """Write one picture; matplotlib is imported here and nowhere earlier.
+    """Write one picture, as `chart` draws it, as a PNG file."""
+    figure = chart(draw, width=width, height=height)
+    with written_whole(path) as part:
+        figure.savefig(part, format="png", dpi=130)
+
+
+def chart(draw: Callable[[Any], None], *, width: float = 7, height: float = 4) -> Any:
+    """A figure of one chart; matplotlib is imported here and nowhere earlier.
 
     Args:
-        path: a PNG file.
         draw: draws on the axes that it is given.
         width: in inches.
         height: likewise.
@@ -163,8 +169,7 @@ def picture(
     with rc_context({"font.size": LETTERS * width}):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
-        with written_whole(path) as part:
-            figure.savefig(part, format="png", dpi=130)
+    return figure
 
 
 def bars(

@@ -76,9 +76,12 @@ def strip(clips: Mapping[str, np.ndarray]) -> Any:
     """The figure that `draw_strip` writes."""
     times = _columns(len(next(iter(clips.values()))))
     height, width = next(iter(clips.values())).shape[1:3]
-    maps = _Maps(len(clips), times, "frame", shape=(height, width), right=0.08)
-    for row, (name, frames) in enumerate(clips.items()):
-        maps.name(row, name.replace(" + ", " +\n"))
+    names = [name.replace(" + ", " +\n") for name in clips]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    left = 0.2 + 0.085 * longest  # inches; a letter's width, and some room
+    maps = _Maps(len(clips), times, "frame", shape=(height, width), left=left, right=0.08)
+    for row, (name, frames) in enumerate(zip(names, clips.values(), strict=True)):
+        maps.name(row, name)
         for column, index in enumerate(times):
             maps.axes(row, column).imshow(frames[index], aspect="auto")
     return maps.figure

@@ -17,6 +17,10 @@ from pila.request import GenerateRequest, ParserName
 from pila.score import ScoreRequest
 
 
+LOOK = 0.02
+"""Difference of law errors from which on two clips are worth comparing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Show the physical categories that a prompt is about, and the words that decided."""
@@ -121,19 +125,26 @@ def _generate(request: GenerateRequest) -> None:
 
 
 def _where_to_look(laws: Mapping[str, Mapping[str, float]]) -> str:
-    """The law in which the corrected clip differs most from the frozen one; empty for one clip."""
+    """The law that the correction improves most and the one that it worsens most; for one clip "".
+
+    Args:
+        laws: law errors of the frozen and of the corrected clip.
+    """
     if len(laws) < 2:
         return ""
     (first, before), *_, (last, after) = laws.items()
-    law = max(before, key=lambda name: abs(before[name] - after[name]))
-    if before[law] == after[law]:
-        return "both clips alike: no law's error differs"
-    better, worse = (last, first) if after[law] < before[law] else (first, last)
-    errors = {first: before[law], last: after[law]}
-    return (
-        f"{law.replace('_', ' ')}: the {worse} clip strays further from this law (error "
-        f"{errors[worse]:.3f}) than the {better} clip ({errors[better]:.3f})"
-    )
+    gains = {law: before[law] - after[law] for law in before}
+    best, worst = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    said = [
+        f"{law.replace('_', ' ')}, {how} with {last}: error {before[law]:.3f} {first}, "
+        f"{after[law]:.3f} {last}"
+        for law, how, changed in (
+            (best, "better", gains[best] >= LOOK),
+            (worst, "worse", gains[worst] <= -LOOK),
+        )
+        if changed
+    ]
+    return "; ".join(said) or "both clips obey and break the same laws alike"
 
 
 def _print_parse(parse: dict[str, Any], *, refined: bool = True) -> None:

@@ -16,7 +16,6 @@ from pila.errors import InputError
 from pila.request import GenerateRequest, ParserName
 from pila.score import ScoreRequest
 
-
 LOOK = 0.02
 """Difference of law errors from which on two clips are worth comparing."""
 

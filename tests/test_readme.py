@@ -46,4 +46,4 @@ def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example.replace('"auto"', '"cpu"'), "README.md", "exec"), {})
-    assert {p.name for p in tmp_path.iterdir()} == {"frozen.mp4", "pila.mp4"}
+    assert {p.name for p in tmp_path.iterdir()} == {"pila.mp4"}

@@ -14,6 +14,7 @@ from pila.backbones.attachments import branches_on, denoisers_of, generator_alon
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.labels.parser import Parse, Parser, make_parser
+from pila.physics.layout import Category
 from pila.plan import Plan, prepare
 from pila.progress import only_own_progress, progress_bar
 from pila.request import GenerateRequest
@@ -202,18 +203,27 @@ def _refine(plan: Plan, parser: Parser | None) -> _Refined:
     if mode == "auto":
         mode = "generator" if book is not None else "off"
     scene = hint = text = None
+    known: tuple[Category, ...] = ()
     if book is not None:
         if mode == "off":
             scene = book.recognise(plan.prompt).scene
         else:
             done = book.complete(request.refined_prompt or plan.prompt, request.seed)
-            scene, text = done.scene, done.caption
+            scene, text, known = done.scene, done.caption, done.categories
             if scene is None:
                 hint = _nothing_like_it(request.model, len(book.scenes), done.examples)
     drawn_as = text
     if plan.labels is not None:
         parse = Parse(
             refined_prompt=text or plan.prompt, categories=plan.labels, evidence={}, parser="given"
+        )
+    elif known and request.parser != "llm":
+        evidence = dict.fromkeys(known, (f"the scene is {scene}",))
+        parse = Parse(
+            refined_prompt=text or plan.prompt,
+            categories=known,
+            evidence=evidence,
+            parser="captions",
         )
     else:
         parse = (parser or make_parser(request.parser))(text or plan.prompt)

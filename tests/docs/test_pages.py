@@ -73,7 +73,7 @@ def test_first_video(tmp_path, monkeypatch, capsys):
     done = carry_out(ROOT / "docs" / "first-video.md")
     assert len(done) == 10
     clips = {path.name for path in tmp_path.glob("*.mp4")}
-    assert {"spot.mp4", "spot-frozen.mp4", "spot-compare.mp4", "spot-python.mp4"} <= clips
+    assert {"balls.mp4", "balls-frozen.mp4", "balls-compare.mp4", "balls-python.mp4"} <= clips
     drawn = {path.name for path in (tmp_path / "why").iterdir()}
     told = set(re.findall(r"^\| `(\w+\.png)`", TEXTS[ROOT / "docs" / "first-video.md"], re.M))
     assert drawn == told

@@ -23,6 +23,7 @@ from pila.errors import InputError
 from pila.labels.lexicon import stem
 from pila.labels.scene_lexicon import Recognised, SceneLexicon
 from pila.labels.wording import fill_template
+from pila.physics.layout import Category
 
 FILE = "captions.json"
 VERSION = 1
@@ -61,6 +62,8 @@ class SceneForms(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    categories: tuple[Category, ...] = Field(max_length=len(Category))
+    """The physical categories at work, the strongest first."""
     templates: tuple[str, ...] = Field(min_length=1, max_length=1_000)
     """Sentences with `{gaps}`."""
     gaps: dict[str, tuple[str, ...]]
@@ -111,6 +114,7 @@ class Completion:
     Attributes:
         scene: the scene that it is about; None where it is about none of them.
         caption: the prompt completed to a caption of that scene, or None.
+        categories: those of the scene.
         said: what the prompt says of the caption's gaps.
         examples: without a scene, captions of the nearest three.
     """
@@ -118,6 +122,7 @@ class Completion:
     scene: str | None
     caption: str | None
     said: Mapping[str, str]
+    categories: tuple[Category, ...] = ()
     examples: tuple[str, ...] = ()
 
 
@@ -149,10 +154,13 @@ class CaptionBook:
             examples = tuple(self.scenes[name].fill({}, seed) for name in near[:3])
             return Completion(scene=None, caption=None, said={}, examples=examples)
         exact = scene.as_caption(prompt)
-        if exact is not None:
-            return Completion(scene=found.scene, caption=prompt, said=exact)
-        said = scene.said(prompt)
-        return Completion(scene=found.scene, caption=scene.fill(said, seed), said=said)
+        said = scene.said(prompt) if exact is None else exact
+        return Completion(
+            scene=found.scene,
+            caption=scene.fill(said, seed) if exact is None else prompt,
+            said=said,
+            categories=scene.forms.categories,
+        )
 
 
 def read_captions(folder: Path) -> CaptionBook | None:

@@ -38,7 +38,8 @@ class Parse:
         refined_prompt: the prompt as a concise physics description.
         categories: the strongest first; one to three, or none where no mechanism is shown.
         evidence: for each category the words that decided.
-        parser: which parser answered, "offline" or "llm".
+        parser: who answered: "offline", "llm", "captions" (a model that knows its scenes), or
+            "given" by the user.
         note: the model's name, or why `auto` fell back; may be empty.
     """
 

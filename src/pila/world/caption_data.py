@@ -28,6 +28,7 @@ def caption_data(names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         scene, more = scene_named(name), dict(other["scenes"].get(name, {}))
         scenes[name] = {
+            "categories": [str(category) for category in scene.categories],
             "templates": list(scene.templates[:-HELD_OUT]),
             "gaps": {gap: list(options) for gap, options in scene.words.items()},
             "words": more.pop("gaps", {}),

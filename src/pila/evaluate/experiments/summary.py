@@ -30,11 +30,11 @@ LINES = (
     Line("main", "true-through-vae", "true clips"),
     Line("main", "frozen", "frozen generator"),
     Line("main", "pila-long", "**shipped adapter (PILA)**"),
-    Line("main", "plain-adapter-long", "plain adapter, as large and as long trained"),
+    Line("main", "plain-adapter-long", "plain adapter of the same size"),
     Line("main-lora", "lora", "LoRA, short training"),
     Line("main", "pila", "PILA, short training"),
     Line("main", "prophy", "ProPhy, short training"),
-    Line("main", "mix-adapter", "PILA, short, trained on clips of which half break a law"),
+    Line("main", "mix-adapter", "PILA, short, half of its clips broken"),
 )
 
 
@@ -74,7 +74,7 @@ def draw(axes: Any, found: list[tuple[Line, dict[str, Any]]]) -> None:
     ]
     for line, row in shown:
         value, low, high = (row[k] for k in ("gap_closed", "gap_closed_low", "gap_closed_high"))
-        name = line.name.strip("*").replace(" of which", "\nof which").replace(", as", ",\nas")
+        name = line.name.strip("*").replace(", half", ",\nhalf")
         axes.barh(
             name,
             value,

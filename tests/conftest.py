@@ -91,3 +91,12 @@ def plain_adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain-adapter")
     adapter.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def no_network_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy and no certificates of the machine that tests."""
+    from pila.network import PROXY_VARIABLES, TLS_VARIABLES
+
+    for name in (*PROXY_VARIABLES, *TLS_VARIABLES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)

@@ -23,6 +23,9 @@ RANK = {
             "provenance",
             "workers",
             "threads",
+            "network",
+            "exchange",
+            "snapshots",
         ),
         0,
     ),
@@ -50,7 +53,7 @@ RANK = {
 }
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {
-    "labels": {"errors", "physics"},
+    "labels": {"errors", "exchange", "network", "physics"},
     "world": {"errors", "labels", "physics", "progress", "video", "workers"},
 }
 

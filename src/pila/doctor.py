@@ -295,6 +295,6 @@ def _parser() -> str:
     if not name:
         return "offline lexicon (set PILA_LLM_MODEL to ask a language model)"
     place = os.environ.get("PILA_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL")
-    from pila.labels.chat import shown_address  # the report is for others to read
+    from pila.network import shown_address  # the report is for others to read
 
     return f"language model {name} at {shown_address(place) if place else 'api.openai.com'}"

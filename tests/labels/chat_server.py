@@ -28,8 +28,9 @@ class Chat:
 
 @contextmanager
 def serve(*script: Any) -> Iterator[Chat]:
-    """Serves scripted replies: text is the model's message, an int an HTTP status, bytes a raw
-    body under status 200, a dict a JSON body, `HANG` nothing at all."""
+    """Serves scripted replies: text or a list is the model's message, an int an HTTP status,
+    bytes a raw body under status 200, a dict a JSON body, a tuple a status with one of these,
+    `HANG` nothing at all, a function what it makes of the request."""
     chat = Chat(list(script))
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,10 +40,14 @@ def serve(*script: Any) -> Iterator[Chat]:
             chat.headers.append({k.lower(): v for k, v in self.headers.items()})
             assert self.path == "/v1/chat/completions"
             reply, status = chat.next(), 200
+            if callable(reply):
+                reply = reply(chat.requests[-1])
             if reply is HANG:
                 chat.over.wait(10)
                 self.close_connection = True
                 return
+            if isinstance(reply, tuple):
+                status, reply = reply
             if isinstance(reply, int):
                 status, body = reply, b'{"error": {"message": "scripted"}}'
             elif isinstance(reply, bytes):
@@ -73,7 +78,7 @@ def serve(*script: Any) -> Iterator[Chat]:
         server.server_close()
 
 
-def completion(content: str) -> dict[str, Any]:
+def completion(content: Any, **message: Any) -> dict[str, Any]:
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -83,7 +88,7 @@ def completion(content: str) -> dict[str, Any]:
             {
                 "index": 0,
                 "finish_reason": "stop",
-                "message": {"role": "assistant", "content": content},
+                "message": {"role": "assistant", "content": content, **message},
             }
         ],
     }

@@ -26,6 +26,7 @@ from pila.backbones.repository import (
     read_index,
 )
 from pila.errors import InputError
+from pila.snapshots import download
 
 if TYPE_CHECKING:
     import torch
@@ -284,28 +285,8 @@ def _check_kind(path: Path, what: str) -> None:
 
 def _download(hub_id: str, *, what: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """Snapshot of a hub repository, without pickles; from the cache where it is complete there."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns)))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise InputError(
-            f"{hub_id} is no folder here, and the hub has no such {what}"
-            f"{f' at revision {revision}' if revision else ''}; check the spelling, or log in with "
-            "`hf auth login` if it is private"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub did not answer"
-        raise InputError(
-            f"{hub_id} is no folder here, is not in the cache, and {reason}; connect to the "
-            f"network, pass a local folder, or use --{what} embedded"
-        ) from error
+    remedy = f"pass a local folder, or use --{what} embedded"
+    return download(hub_id, what=what, remedy=remedy, revision=revision, patterns=patterns)
 
 
 def find_device(name: str) -> "torch.device":

@@ -21,6 +21,7 @@ from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
 from pila.request import GenerateRequest
 from pila.score import ScoreRequest
+from pila.snapshots import set_unusable_endpoint_aside
 
 Command = (
     Annotated[GenerateRequest, subcommand("generate", prefix_name=False)]
@@ -107,6 +108,7 @@ def run(args: Sequence[str]) -> int:
             raise InputError("--quiet and --verbose exclude each other; use one of them")
         if isinstance(command, GenerateRequest) and command.settings_file is not None:
             command = _over_file(command.settings_file, args)
+        set_unusable_endpoint_aside()
         return COMMANDS[type(command)](command) or 0
     except InputError as error:
         logger.debug("noticed here", exc_info=True)

@@ -63,6 +63,7 @@ def _serve(command: Serve) -> None:
 
     from pila.backbones.embedded import find_device
     from pila.labels.parser import make_parser
+    from pila.network import clean_environment
     from pila.web.asked import Asked
     from pila.web.desk import Desk
     from pila.web.offer import Limits, offer
@@ -91,7 +92,8 @@ def _serve(command: Serve) -> None:
         studio = Studio(results, queue_size=command.queue, parser=parser)
         try:
             keep_gradio_in(results.root)
-            from pila.web.app import build
+            with clean_environment():  # it makes HTTP clients as it is imported
+                from pila.web.app import build
 
             desk = Desk(
                 studio=studio,

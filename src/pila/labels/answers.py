@@ -3,22 +3,21 @@
 Both come from outside and are checked by pydantic before anything else reads them.
 """
 
-import json
 import logging
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
-from pila.labels.parser import parse_category
+from pila.labels.parse import parse_category
+from pila.labels.reading import find_object
+from pila.network import one_line
 from pila.physics.layout import Category
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T", bound=BaseModel)
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 def _category(name: Any) -> Category:
@@ -70,37 +69,39 @@ class KeptAnswer(RefineAnswer, LabelAnswer):
     """Both answers together, as the cache keeps them."""
 
 
-def read_answer(kind: type[T], text: str) -> T:
-    """Reads the last JSON object in a reply, past thoughts, code fences and remarks.
+def read_answer(kind: type[T], text: str) -> tuple[T, bool]:
+    """Reads the JSON object with which a reply answers, past thoughts, code fences and remarks.
+
+    Returns:
+        the answer, and whether it is beyond doubt: it stands where the template asks for it, and
+        no other object of the reply would be an answer, too, and another one.
 
     Raises:
-        ValueError: there is no JSON object, or it does not fit; the message tells the model why.
+        ValueError: there is no such object, or it does not fit; the message tells the model why.
     """
-    decoder = json.JSONDecoder()
-    rest = _THINKING.sub("", text)
-    found: Any = None
-    position = rest.find("{")
-    while position >= 0:
-        try:
-            found, end = decoder.raw_decode(rest, position)
-        except (json.JSONDecodeError, RecursionError):
-            end = position + 1
-        position = rest.find("{", end)
-    if found is None:
-        raise ValueError(f"it holds no valid JSON object: {_short(text)!r}")
+    if not text.strip():
+        raise ValueError("it is empty and holds no valid JSON object")
     try:
-        return kind.model_validate(found)
+        found = find_object(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: {one_line(text, 80)!r}") from None
+    try:
+        answer = kind.model_validate(found.value)
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
+            for fault in error.errors(include_url=False, include_input=False)
         ]
-        raise ValueError("; ".join(faults)) from None
+        raise ValueError(one_line("; ".join(faults), 400)) from None
+    rivals = (_fitting(kind, other) for other in found.others)
+    return answer, found.firm and all(rival in (None, answer) for rival in rivals)
 
 
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 80 else flat[:80] + "..."
+def _fitting(kind: type[T], value: Any) -> T | None:
+    try:
+        return kind.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def default_cache_dir() -> Path:

@@ -6,7 +6,7 @@ with at least one point is answered, three at most.
 """
 
 from pila.labels.lexicon import load_lexicon
-from pila.labels.parser import Parse, check_prompt
+from pila.labels.parse import Parse, check_prompt
 from pila.labels.refine import refine
 from pila.physics.layout import Category
 

@@ -13,6 +13,7 @@ from pila.backbones.repository import read_json
 from pila.errors import InputError
 from pila.plan import check_writable
 from pila.share.card import Training, is_on_hub, read_results, write_card
+from pila.snapshots import asking_the_hub
 from pila.video import written_whole
 
 CARD = Path("model_card.md")
@@ -21,7 +22,6 @@ KEPT = ("_class_name", "_diffusers_version")
 """What goes up of diffusers' own entries of a config; others say where it lay on this machine."""
 LOCAL = "a local folder"
 """What results say of their generator where it was one."""
-_HTTP_LIBRARIES = ("httpx", "httpx2", "requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ def _upload(repo: str, contents: Mapping[str, Path | bytes], *, public: bool, me
             "that may write"
         )
     api = HfApi(library_name="pila")
-    with _hub_errors(repo):
+    with _hub_errors(repo), asking_the_hub():
         _prepare_repository(api, repo, public=public)
         operations = [
             CommitOperationAdd(name, str(content) if isinstance(content, Path) else content)
@@ -242,9 +242,7 @@ def _explained(error: BaseException, repo: str) -> str | None:
             f"the hub refuses the card of {repo} ({words}); write one with --dry-run, correct it, "
             "and pass it as --card"
         )
-    # The client has changed its HTTP library twice; each has a hierarchy of its own.
-    library = type(error).__module__.partition(".")[0]
-    if library in _HTTP_LIBRARIES or isinstance(error, OSError):
+    if isinstance(error, OSError):
         return (
             f"the hub at {constants.ENDPOINT} cannot be reached ({words}); check the network and "
             "HF_ENDPOINT, then run the same command again"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.errors import InputError
+from pila.network import clean_environment
 
 logger = logging.getLogger(__name__)
 
@@ -145,28 +146,29 @@ def serving(page: Any, address: Address, *, files: Path) -> Iterator[str]:
         hosts=frozenset(hosts) if address.is_loopback else None,
         public=address.public,
     )
-    _, url, _ = page.launch(
-        server_name=address.host,
-        server_port=port,
-        auth=_check_of(address.password) if address.password is not None else None,
-        auth_message="Any user name, with the password of this server.",
-        allowed_paths=[str(files)],
-        app_kwargs={"middleware": [guard]},
-        theme=_theme(),
-        css=CSS,
-        head=HEAD,
-        js=ON_LOAD,
-        footer_links=["api"],
-        share=False,
-        inbrowser=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        run_history=False,
-        enable_monitoring=False,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
+    with clean_environment():  # Gradio asks the page whether it is there
+        _, url, _ = page.launch(
+            server_name=address.host,
+            server_port=port,
+            auth=_check_of(address.password) if address.password is not None else None,
+            auth_message="Any user name, with the password of this server.",
+            allowed_paths=[str(files)],
+            app_kwargs={"middleware": [guard]},
+            theme=_theme(),
+            css=CSS,
+            head=HEAD,
+            js=ON_LOAD,
+            footer_links=["api"],
+            share=False,
+            inbrowser=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
     try:
         yield url
     finally:

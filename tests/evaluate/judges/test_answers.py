@@ -103,3 +103,28 @@ def test_official_parsers_take_the_first_digit_and_any_yes():
     assert PARSERS["official score"].read("The two balls: 4") == 2
     assert PARSERS["official yes"].read("I cannot say yes to this") == 1
     assert PARSERS["official yes"].read("I'm sorry, I can't help with that.") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('The score is 2? No.</think>{"answer": 4}', 4),
+        ("[THINK]The score is 2[/THINK]4", 4),
+        ('{"answer": 4} {"answer": 4}', 4),
+    ],
+)
+def test_thoughts_of_every_kind_are_read_past(text, value):
+    assert PARSERS["score"].read(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["<think>the score is 4", '{"answer": 4}\nNot {"answer": 1}', "answer" + " " * 300_000]
+)
+def test_drafts_and_contradictions_are_no_scores(text):
+    with pytest.raises(ValueError, match="answer"):
+        PARSERS["score"].read(text)
+
+
+def test_a_long_number_is_read_in_time():
+    with pytest.raises(ValueError, match="no answer"):
+        PARSERS["score"].read("9" * 300_000)

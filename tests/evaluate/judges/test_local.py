@@ -71,7 +71,7 @@ def test_pickles_and_half_models_are_refused(tmp_path, random_model):
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     with pytest.raises(InputError, match="pickles can run code"):
         LocalJudge(str(folder), device="cpu")
-    with pytest.raises(InputError, match="no folder here and could not be downloaded"):
+    with pytest.raises(InputError, match="no folder here, is not in the cache, and HF_HUB_OFFLINE"):
         LocalJudge("nobody/nothing", device="cpu")
 
 

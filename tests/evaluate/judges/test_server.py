@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.evaluate.benchmarks.official import write_clip
-from tests.labels.chat_server import HANG, serve
+from tests.labels.chat_server import HANG, completion, serve
 
 from pila.errors import InputError
 from pila.evaluate.judges import Question
@@ -125,7 +125,10 @@ def test_passing_faults_are_retried(tmp_path, fault):
 
 
 def test_lasting_faults_name_the_question(tmp_path):
-    with serve(503) as chat, pytest.raises(InputError, match=r"a \(HTTP status 503, 3 times\)"):
+    with (
+        serve(503) as chat,
+        pytest.raises(InputError, match=r"a \(HTTP status 503: scripted, 3 times\)"),
+    ):
         ask_all(judge_of(chat, retries=2), questions(tmp_path, "a"))
     assert len(chat.requests) == 3
 
@@ -156,6 +159,49 @@ def test_what_no_retry_helps_ends_at_once(tmp_path):
             ServerJudge(ServerConfig(base_url="http://127.0.0.1:9/v1", model="m")),
             questions(tmp_path, "a"),
         )
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("part", ["max_tokens", "temperature"])
+def test_a_field_that_the_server_refuses_is_left_out(tmp_path, status, part):
+    def answer(request):
+        return (status, {"error": {"message": f"no {part}"}}) if part in request else "4"
+
+    with serve(answer) as chat:
+        assert ask_all(judge_of(chat), questions(tmp_path, "a", "b")) == {"a": 4, "b": 4}
+    assert [part in r for r in chat.requests] == [True, False, False]
+
+
+def test_an_answer_that_was_cut_off_is_none(tmp_path):
+    cut = completion("Perhaps a 3. The answer is 4")
+    cut["choices"][0]["finish_reason"] = "length"
+    with serve(cut) as chat, pytest.raises(InputError, match="was cut off at 1024 tokens"):
+        ask_all(judge_of(chat), questions(tmp_path, "a"))
+
+
+def test_an_empty_answer_is_told_of_and_not_sent_back(tmp_path):
+    with serve("", "4") as chat:
+        assert ask_all(judge_of(chat), questions(tmp_path, "a")) == {"a": 4}
+    (message,) = chat.requests[1]["messages"]
+    assert "Your answer was refused" in message["content"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("all_proxy", "socks://127.0.0.1:7891/"),
+        ("SSL_CERT_FILE", "/nonexistent.pem"),
+        ("https_proxy", "http://127.0.0.1:9"),
+    ],
+)
+def test_what_keeps_the_judge_from_being_asked_is_named(
+    tmp_path, monkeypatch, no_network_variables, name, value
+):
+    monkeypatch.setenv(name, value)
+    judge = ServerJudge(ServerConfig(base_url="https://judge.example/v1", model="m"))
+    with pytest.raises(InputError, match=name) as caught:
+        ask_all(judge, questions(tmp_path, "a"))
+    assert "\n" not in str(caught.value)
 
 
 def test_only_its_own_key_is_sent(tmp_path, monkeypatch):
@@ -201,7 +247,7 @@ def test_damaged_clips_are_refused(tmp_path):
 def test_questions_are_stated(tmp_path):
     one = questions(tmp_path, "a", "b")
     about = questions_digest(one)
-    assert (about["frames"], about["views"], about["parsers"]) == ([3], ["all"], ["strict-score-1"])
+    assert (about["frames"], about["views"], about["parsers"]) == ([3], ["all"], ["strict-score-2"])
     assert questions_digest(one[:1])["texts"] != about["texts"]
     assert questions_digest(one[::-1]) == about
 

@@ -9,6 +9,7 @@ from pila.errors import InputError
 from pila.evaluate.benchmarks.reading import listed, read_entries, refuse, repeated
 from pila.evaluate.benchmarks.records import digest_of, sha256, write_json
 from pila.labels.parser import check_prompt
+from pila.snapshots import download
 from pila.video import video_frames
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".gif")
@@ -172,14 +173,10 @@ def local_or_hub(source: str, hub_id: str) -> Path:
         return path
     if source != hub_id:
         raise InputError(f"there is no {source}; give a file or a folder, or {hub_id}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        kinds = ["*.csv", "*.json", "*.jsonl"]
-        return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=kinds))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"{hub_id} is not in the cache and Hugging Face did not give it; connect to the "
-            "network, or download its CSV and pass it as --source"
-        ) from error
+    return download(
+        hub_id,
+        what="data set",
+        remedy="or download its CSV and pass it as --source",
+        repo_type="dataset",
+        patterns=["*.csv", "*.json", "*.jsonl"],
+    )

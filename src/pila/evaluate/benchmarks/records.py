@@ -17,7 +17,7 @@ from pila.evaluate.benchmarks.reading import read_entries
 from pila.provenance import commit
 from pila.video import written_whole
 
-PACKAGES = ("torch", "diffusers", "transformers", "openai", "av", "pyiqa")
+PACKAGES = ("torch", "diffusers", "transformers", "httpx2", "av", "pyiqa")
 
 
 def sha256(path: Path) -> str:

@@ -1,18 +1,20 @@
 """From a judge's text to a value, strictly: what cannot be read for certain is asked again.
 
 Every parser reads the answer alone ("4", "Yes."), a JSON object with `answer`, or a sentence in
-which exactly one value is named in so many words. Thoughts in <think> are skipped. The official
-parsers take the first digit or a "yes" anywhere, so that a refusal becomes a score; they are here
-too, by name, for those who must match published numbers.
+which exactly one value is named in so many words. Thoughts are skipped, and thoughts without an
+end are no answer. The official parsers take the first digit or a "yes" anywhere, so that a refusal
+becomes a score; they are here too, by name, for those who must match published numbers.
 """
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_THINKING = re.compile(r"<think>.*?</think>|<think>.*", re.DOTALL | re.IGNORECASE)
+from pila.labels.reading import after_thoughts
+from pila.network import one_line
+
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _FRINGE = " \t\r\n.,:;!?*_`'\"()[]#"
 _WORDS = {"zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
@@ -41,14 +43,15 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
     Raises:
         ValueError: none, or more than one.
     """
-    said = _THINKING.sub(" ", text).strip()
-    for found in reversed(_OBJECT.findall(said)):
-        try:
-            value: Any = json.loads(found)
-        except ValueError:
-            continue
-        if isinstance(value, dict) and "answer" in value:
-            said = str(value["answer"])
+    try:
+        said = " ".join(after_thoughts(text).split())
+    except ValueError as error:
+        named = f"no answer of {', '.join(choices)}: {one_line(text, 80)!r}"
+        raise ValueError(f"{error}, so that it names {named}") from None
+    objects = dict.fromkeys(_answers_in(said))
+    if len(objects) > 1:
+        raise ValueError(f"its objects name more than one answer: {one_line(text, 80)!r}")
+    said = next(iter(objects), said)
     plain = said.strip(_FRINGE).lower()
     plain = _WORDS.get(plain, plain)
     names = {choice.lower(): choice for choice in choices}
@@ -59,7 +62,7 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
         r"\s*[:=]?\s*[\"'*(]*\b(\w+)\b(?!\s+or\b)",
         said.lower(),
     )
-    scale = re.findall(r"(\d+)\s*(?:/|out of)\s*\d+", said.lower())
+    scale = re.findall(r"(?<!\d)(\d+)\s*(?:/|out of)\s*\d+", said.lower())
     first = re.match(r"[\"'*(\s]*(yes|no)\b", said.lower())
     opening = str(first[1]) if first else ""
     hits = {str(_WORDS.get(m, m)) for m in [*marked, *scale]} & set(names)
@@ -68,7 +71,18 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
     if len(hits) == 1:
         return names[hits.pop()]
     what = "no" if not hits else "more than one"
-    raise ValueError(f"it names {what} answer of {', '.join(choices)}: {_short(text)!r}")
+    raise ValueError(f"it names {what} answer of {', '.join(choices)}: {one_line(text, 80)!r}")
+
+
+def _answers_in(said: str) -> Iterator[str]:
+    """What objects with `answer` hold."""
+    for found in _OBJECT.findall(said):
+        try:
+            value: Any = json.loads(found)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and "answer" in value:
+            yield str(value["answer"])
 
 
 def _strict(name: str, choices: Sequence[str], values: Sequence[int]) -> Parser:
@@ -83,7 +97,7 @@ def _official_number(text: str) -> int:
     for word, digit in [*_WORDS.items(), *((d, d) for d in _WORDS.values())]:
         if word in plain:
             return int(digit)
-    raise ValueError(f"it holds no number of 0 to 5: {_short(text)!r}")
+    raise ValueError(f"it holds no number of 0 to 5: {one_line(text, 80)!r}")
 
 
 def _official_yes(text: str) -> int:
@@ -93,16 +107,11 @@ def _official_yes(text: str) -> int:
 
 _PLAIN = "Please give the answer alone, without any further words."
 PARSERS = {
-    "score": _strict("strict-score-1", "12345", range(1, 6)),
-    "rule": _strict("strict-rule-1", "012", range(3)),
-    "yes": _strict("strict-yes-1", ("yes", "no"), (1, 0)),
-    "description": _strict("strict-letter-1", "ABCD", range(4)),
+    "score": _strict("strict-score-2", "12345", range(1, 6)),
+    "rule": _strict("strict-rule-2", "012", range(3)),
+    "yes": _strict("strict-yes-2", ("yes", "no"), (1, 0)),
+    "description": _strict("strict-letter-2", "ABCD", range(4)),
     "official score": Parser("videophy2-official", tuple("12345"), _official_number, _PLAIN),
     "official rule": Parser("videophy2-official", tuple("012"), _official_number, _PLAIN),
     "official yes": Parser("vbench2-official", ("yes", "no"), _official_yes, _PLAIN),
 }
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 80 else flat[:80] + "..."

@@ -14,6 +14,7 @@ from pila.backbones.repository import check_model_folder
 from pila.errors import InputError
 from pila.evaluate.judges.base import JudgeFailed, Turn
 from pila.provenance import weights_hash
+from pila.snapshots import download
 
 Way = Literal["write", "choose"]
 
@@ -157,14 +158,5 @@ def _folder(model: str) -> Path:
     path = Path(model).expanduser()
     if path.exists() or model.count("/") != 1:
         return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     kinds = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-    try:
-        return Path(snapshot_download(model, allow_patterns=kinds))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"judge model {model} is no folder here and could not be downloaded; connect to the "
-            "network, or give a folder"
-        ) from error
+    return download(model, what="judge model", remedy="or give a folder", patterns=kinds)

@@ -12,15 +12,9 @@ from typing import Any
 import numpy as np
 
 from pila.errors import InputError
-from pila.evaluate.judges.base import JudgeSilent, Turn
-from pila.labels.chat import (
-    ChatFailed,
-    ChatTransient,
-    Message,
-    chat_client,
-    complete,
-    shown_address,
-)
+from pila.evaluate.judges.base import JudgeFailed, JudgeSilent, Turn
+from pila.labels.chat import Chat, ChatFailed, ChatTransient, Deadline, Message, again
+from pila.network import check_address, shown_address
 
 KEY_VARIABLE = "PILA_JUDGE_API_KEY"
 
@@ -33,7 +27,7 @@ class ServerConfig:
         base_url: the address up to and including the version, ".../v1".
         model: the model's name there.
         api_key: sent as a bearer token; local servers ignore it.
-        timeout: seconds that one request may take.
+        timeout: seconds that one try at an answer may take, its requests and reads together.
         retries: further requests after a time-out or an overload.
         pause: seconds before the first of them, doubled each time.
         longest_side: frames are made smaller to this, in pixels.
@@ -52,13 +46,11 @@ class ServerConfig:
     max_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise InputError(
-                f"the judge's address is {shown_address(self.base_url)!r}; it must start with "
-                "http:// or https://, e.g. http://localhost:8000/v1"
-            )
+        check_address(self.base_url, "the judge's address")
         if not self.model:
             raise InputError("no judge model is named (0 of 1); give --judge-model")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InputError(f"{KEY_VARIABLE} holds characters that no key has; set it again")
         if not (math.isfinite(self.timeout) and self.timeout > 0):
             raise InputError(f"the judge's timeout is {self.timeout} s; it must be above 0")
         if self.retries < 0 or self.pause < 0:
@@ -95,6 +87,7 @@ class ServerJudge:
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
+        self._chat = Chat(config.base_url, config.model, config.api_key)
 
     def describe(self) -> dict[str, Any]:
         """The model and how frames are sent; a server does not tell its weights."""
@@ -116,31 +109,33 @@ class ServerJudge:
 
         Raises:
             JudgeSilent: only time-outs, overloads or replies without text, `retries` + 1 times.
+            JudgeFailed: the answer was cut off at the limit of length.
             InputError: no connection, or the server refuses the request.
         """
         c = self.config
         messages = self._messages(frames, text, turns)
         fault = ""
-        with chat_client(c.base_url, c.api_key, c.timeout) as client:
-            for attempt in range(c.retries + 1):
-                if attempt:
-                    time.sleep(c.pause * 2 ** (attempt - 1))
-                try:
-                    return complete(
-                        client,
-                        messages,
-                        model=c.model,
-                        timeout=c.timeout,
-                        json_object=False,
-                        max_tokens=c.max_tokens,
-                    )
-                except ChatTransient as error:
-                    fault = str(error)
-                except ChatFailed as error:
-                    raise InputError(
-                        f"judge {c.model} at {shown_address(c.base_url)}: {error}; check the "
-                        "server, its key and that the model takes images"
-                    ) from error
+        for attempt in range(c.retries + 1):
+            if attempt:
+                time.sleep(c.pause * 2 ** (attempt - 1))
+            try:
+                answer = self._chat.complete(
+                    messages,
+                    deadline=Deadline.after(c.timeout),
+                    json_object=False,
+                    max_tokens=c.max_tokens,
+                )
+            except ChatTransient as error:
+                fault = str(error)
+                continue
+            except ChatFailed as error:
+                raise InputError(
+                    f"judge {c.model} at {shown_address(c.base_url)}: {error}; check the "
+                    "server, its key and that the model takes images"
+                ) from error
+            if answer.cut:
+                raise JudgeFailed(f"the answer was cut off at {c.max_tokens} tokens")
+            return answer.text
         raise JudgeSilent(f"{fault}, {c.retries + 1} times")
 
     def _messages(self, frames: np.ndarray, text: str, turns: Sequence[Turn]) -> list[Message]:
@@ -153,11 +148,8 @@ class ServerJudge:
             {"role": "user", "content": [*pictures, {"type": "text", "text": told}]}
         ]
         for turn in turns:
-            again = f"Your answer was refused: {turn.fault}. Answer again, in the form asked for."
-            messages += [
-                {"role": "assistant", "content": turn.reply},
-                {"role": "user", "content": again},
-            ]
+            told = f"Your answer was refused: {turn.fault}. Answer again, in the form asked for."
+            messages = again(messages, turn.reply, told)
         return messages
 
     def _jpeg(self, frame: np.ndarray) -> str:

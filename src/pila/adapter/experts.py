@@ -93,8 +93,8 @@ class Experts(nn.Module):
         hidden = self.hidden(bank, feature, condition, route.indices)
         # The mask multiplies the last layer: outside a recipe an update is a sum of exact zeros.
         mask = self.mask.to(self.outer.dtype)
-        outer = (self.outer * mask[:, None])[route.indices]  # b k units 32
-        outer_bias = (self.outer_bias * mask)[route.indices]  # b k 32
+        outer = of_selected(self.outer * mask[:, None], route.indices)  # b k units 32
+        outer_bias = of_selected(self.outer_bias * mask, route.indices)  # b k 32
         # Weighting the last layer sums over the experts inside one product.
         weight = route.selected_weights.to(hidden.dtype)
         weighted = (outer * weight[:, :, None, None]).flatten(1, 2)
@@ -116,10 +116,10 @@ class Experts(nn.Module):
     ) -> Float[Tensor, "b n m"]:
         """Gated hidden units [b, t h w, k units] of the selected experts, expert by expert."""
         z = channels_last(self.stencils(bank, feature).to(self.inner.dtype)).flatten(1, 3)
-        inner = rearrange(self.inner[indices], "b k i (two w) -> b i (two k w)", two=2)
-        offset = (condition[:, None, None] @ self.condition[indices]).squeeze(2) + self.bias[
-            indices
-        ]
+        inner = of_selected(self.inner, indices)
+        inner = rearrange(inner, "b k i (two w) -> b i (two k w)", two=2)
+        offset = (condition[:, None, None] @ of_selected(self.condition, indices)).squeeze(2)
+        offset = offset + of_selected(self.bias, indices)
         offset = rearrange(offset, "b k (two w) -> b 1 (two k w)", two=2)
         gate, value = torch.baddbmm(offset, z, inner).chunk(2, dim=-1)
         return F.silu(gate) * value
@@ -140,6 +140,15 @@ class Experts(nn.Module):
         if self.see_feature:
             parts.append(feature)
         return torch.cat([part.to(self.inner.dtype) for part in parts], dim=1)
+
+
+def of_selected(weights: Float[Tensor, "n *rest"], indices: Int[Tensor, "b k"]) -> Tensor:
+    """The selected experts' weights, [b, k, *rest]: `weights[indices]`.
+
+    Its gradient is summed in one order. That of the indexing is summed by several threads at once
+    where two samples select the same expert, and no two trainings then come out alike.
+    """
+    return weights.index_select(0, indices.flatten()).unflatten(0, indices.shape)
 
 
 def time_curvature(fd: Calculus, bank: BankTensor) -> BankTensor:

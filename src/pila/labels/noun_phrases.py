@@ -1,4 +1,4 @@
-"""Finds the things that an English sentence names: the last noun of each noun phrase.
+"""Finds the things that an English sentence names: its noun phrases, whose last word is the thing.
 
 It is no tagger. It reads what stands after an article, or at the start of a clause, up to the next
 word that cannot belong to a noun phrase. That suffices to tell a foam pillow from a foam ball.
@@ -25,15 +25,17 @@ FUNCTION_WORDS = _ARTICLES | frozenset(
 """Words of grammar, which end a noun phrase and are English wherever they stand."""
 
 
-def head_nouns(text: str, known: Callable[[str], bool]) -> list[str]:
-    """The last word of each noun phrase after an article or at the start of a clause, in order.
+def noun_phrases(text: str, known: Callable[[str], bool]) -> list[tuple[str, ...]]:
+    """The noun phrases after an article or at the start of a clause, in order, without articles.
+
+    What stands after "without" is left out, since it is not there.
 
     Args:
         text: lower case.
         known: whether a word is a thing (or else) that the caller knows; after such a one, a word
             in -s, -ed or -ing is a verb.
     """
-    heads: list[str] = []
+    phrases: list[tuple[str, ...]] = []
     for clause in _CLAUSE.split(text):
         words = _WORD.findall(clause)
         position = 0
@@ -42,12 +44,13 @@ def head_nouns(text: str, known: Callable[[str], bool]) -> list[str]:
             if article or (position == 0 and words[0] not in FUNCTION_WORDS):
                 start = position + bool(article)
                 position = _phrase_end(words, start, article in ("a", "an"), known)
-                if position > start:
-                    heads.append(words[position - 1])
+                absent = words[max(0, start - 2)] == "without"
+                if position > start and not absent:
+                    phrases.append(tuple(words[start:position]))
                 position = max(position, start, 1)
             else:
                 position += 1
-    return heads
+    return phrases
 
 
 def _phrase_end(

@@ -5,7 +5,7 @@ that of `lexicon.toml`, with points for scenes; in addition, `scene.NAME.says` t
 what is seen, `scene.NAME.needs` which concepts it takes, `frame.words` lists words that name no
 thing, and `ordinary.words` words that are no misspelling of the lexicon's.
 
-A scene takes its thing and what it does: without one of its needs, a scene keeps half its points.
+A scene takes its thing and what it does: without one of its needs, a scene keeps less than half its points.
 A thing that the lexicon does not know (a foreign one, such as a pillow) takes points from all
 scenes, most of all where the prompt begins with it.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pila.labels.lexicon import Lexicon, stem
-from pila.labels.noun_phrases import FUNCTION_WORDS, head_nouns
+from pila.labels.noun_phrases import FUNCTION_WORDS, noun_phrases
 from pila.labels.spelling import Speller
 
 THRESHOLD = 1.0
@@ -24,16 +24,18 @@ THRESHOLD = 1.0
 MARGIN = 0.15
 """Points by which the best scene leads, or else plain closeness decides between the nearest."""
 NEAREST = 3
-UNMET = 0.5
+UNMET = 0.45
 """Share of its points that a scene keeps without one of its needs."""
 FOREIGN_SUBJECT = 0.4
 """Points that a prompt loses whose first thing is foreign to the scenes..."""
-FOREIGN_OTHER = 0.2
+FOREIGN_OTHER = 0.25
 """... and for each other foreign thing, ..."""
 FOREIGN_MOST = 3
 """... up to this number of them."""
 _WORD = re.compile(r"[a-z]+")
 _LETTERS = 3
+_NO_THINGS = frozenset(["idiom", "style", "life"])
+"""Concepts that stand for what is no scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class SceneLexicon:
         named = frozenset().union(*(need for needs in self._needs.values() for need in needs))
         if named - set(data["concept"]):
             raise ValueError(f"a scene needs unknown concepts {sorted(named - set(data['concept']))}")
-        self._familiar = self._familiar_words(data)
+        self._frame = frozenset(_WORD.findall(data["frame"]["words"]))
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -111,21 +113,22 @@ class SceneLexicon:
 
     def _loss(self, text: str) -> float:
         """Points that things foreign to the scenes take from all of them."""
-        foreign = [not self._known(noun) for noun in head_nouns(text, self._known)]
+        named = [p for p in noun_phrases(text, self._known) if p[-1] not in self._frame]
+        foreign = [self._foreign(phrase) for phrase in named]
         if not any(foreign):
             return 0.0
         others = min(sum(foreign[1:]), FOREIGN_MOST)
         return FOREIGN_SUBJECT * foreign[0] + FOREIGN_OTHER * others
 
-    def _known(self, word: str) -> bool:
-        return stem(word, self._lexicon.irregular) in self._familiar
+    def _foreign(self, phrase: tuple[str, ...]) -> bool:
+        """Whether a phrase names another thing: an unknown one, or a figure of speech."""
+        stems = tuple(stem(word, self._lexicon.irregular) for word in phrase)
+        figures = (self._lexicon.terms.get(stems[i:], frozenset()) for i in range(len(stems)))
+        return not self._known(phrase[-1]) or any("idiom" in names for names in figures)
 
-    def _familiar_words(self, data: Mapping[str, Any]) -> frozenset[str]:
-        """Stems of the words that name no foreign thing: the concepts' own and the frame's."""
-        other = {"idiom", "style", "life"}
-        own = {key[0] for key, names in self._lexicon.terms.items() if len(key) == 1 and names - other}
-        frame = _WORD.findall(data["frame"]["words"])
-        return frozenset(own | {stem(word, self._lexicon.irregular) for word in frame})
+    def _known(self, word: str) -> bool:
+        own = self._lexicon.terms.get((stem(word, self._lexicon.irregular),), frozenset())
+        return bool(own - _NO_THINGS) or word in self._frame or len(word) == 1
 
     def _decide(
         self, ranked: list[str], points: Mapping[str, float], close: Mapping[str, float]
@@ -168,7 +171,7 @@ def make_speller(data: Mapping[str, Any]) -> Speller:
         for term in concept["terms"].lower().split(","):
             words = _WORD.findall(term)
             right.update(words)
-            if name not in ("idiom", "style", "life"):
+            if name not in _NO_THINGS:
                 targets.update(word for word in words if len(word) > _LETTERS + 1)
     return Speller(targets, right)
 

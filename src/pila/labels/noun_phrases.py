@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 _CLAUSE = re.compile(r"[^\w\s'-]+(?=\s|$)|[(\n)]")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_PARTICIPLE = re.compile(r"(?:ing|ed)$")
 _ARTICLES = frozenset(["a", "an", "the"])
 FUNCTION_WORDS = _ARTICLES | frozenset(
     """
@@ -45,7 +46,8 @@ def noun_phrases(text: str, known: Callable[[str], bool]) -> list[tuple[str, ...
                 start = position + bool(article)
                 position = _phrase_end(words, start, article in ("a", "an"), known)
                 absent = words[max(0, start - 2)] == "without"
-                if position > start and not absent:
+                bare = not article and position == start + 1 and _PARTICIPLE.search(words[start])
+                if position > start and not absent and not bare:
                     phrases.append(tuple(words[start:position]))
                 position = max(position, start, 1)
             else:

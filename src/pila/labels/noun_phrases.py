@@ -11,18 +11,17 @@ _CLAUSE = re.compile(r"[^\w\s'-]+(?=\s|$)|[(\n)]")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _PARTICIPLE = re.compile(r"(?:ing|ed)$")
 _ARTICLES = frozenset(["a", "an", "the"])
-FUNCTION_WORDS = _ARTICLES | frozenset(
-    """
-    about above across after again against all along also am an and another any are around as at
-    away back be because been before behind being below beneath beside between both but by can
-    could did do does down during each few for from had has have he her here his how i if in inside
-    into is it its itself just less like many may me might more most much must my near neither
-    never next no nor not nothing of off on once one only onto or other our out outside over own
-    per please quite she should show so some still than that their them then there these they this
-    those through till to too toward towards two three four five six under until up upon us very
-    via was we were what when where which while who whom whose why will with without would you your
-    """.split()
-)
+_GRAMMAR = """
+about above across after again against all along also am an and another any are around as at
+away back be because been before behind being below beneath beside between both but by can
+could did do does down during each few for from had has have he her here his how i if in inside
+into is it its itself just less like many may me might more most much must my near neither
+never next no nor not nothing of off on once one only onto or other our out outside over own
+per please quite she should show so some still than that their them then there these they this
+those through till to too toward towards two three four five six under until up upon us very
+via was we were what when where which while who whom whose why will with without would you your
+"""
+FUNCTION_WORDS = _ARTICLES | frozenset(_GRAMMAR.split())
 """Words of grammar, which end a noun phrase and are English wherever they stand."""
 
 
@@ -55,9 +54,7 @@ def noun_phrases(text: str, known: Callable[[str], bool]) -> list[tuple[str, ...
     return phrases
 
 
-def _phrase_end(
-    words: list[str], start: int, singular: bool, known: Callable[[str], bool]
-) -> int:
+def _phrase_end(words: list[str], start: int, singular: bool, known: Callable[[str], bool]) -> int:
     """Index after the last word of the noun phrase that begins at `start`."""
     for index in range(start, len(words)):
         word = words[index]

@@ -5,7 +5,8 @@ that of `lexicon.toml`, with points for scenes; in addition, `scene.NAME.says` t
 what is seen, `scene.NAME.needs` which concepts it takes, `frame.words` lists words that name no
 thing, and `ordinary.words` words that are no misspelling of the lexicon's.
 
-A scene takes its thing and what it does: without one of its needs, a scene keeps less than half its points.
+A scene takes its thing and what it does: without one of its needs, a scene keeps less than half
+of its points.
 A thing that the lexicon does not know (a foreign one, such as a pillow) takes points from all
 scenes, most of all where the prompt begins with it.
 """
@@ -75,7 +76,9 @@ class SceneLexicon:
         }
         named = frozenset().union(*(need for needs in self._needs.values() for need in needs))
         if named - set(data["concept"]):
-            raise ValueError(f"a scene needs unknown concepts {sorted(named - set(data['concept']))}")
+            raise ValueError(
+                f"a scene needs unknown concepts {sorted(named - set(data['concept']))}"
+            )
         self._frame = frozenset(_WORD.findall(data["frame"]["words"]))
 
     @property
@@ -121,10 +124,15 @@ class SceneLexicon:
         return FOREIGN_SUBJECT * foreign[0] + FOREIGN_OTHER * others
 
     def _foreign(self, phrase: tuple[str, ...]) -> bool:
-        """Whether a phrase names another thing: an unknown one, or a figure of speech."""
+        """Whether a phrase names another thing: unknown, someone's, or a figure of speech."""
+        terms = self._lexicon.terms
         stems = tuple(stem(word, self._lexicon.irregular) for word in phrase)
-        figures = (self._lexicon.terms.get(stems[i:], frozenset()) for i in range(len(stems)))
-        return not self._known(phrase[-1]) or any("idiom" in names for names in figures)
+        if not self._known(phrase[-1]):
+            return True
+        owners = {(s,) for s, word in zip(stems, phrase, strict=True) if word.endswith("'s")}
+        if any("life" in terms.get(owner, ()) for owner in owners):
+            return True
+        return any("idiom" in terms.get(stems[i:], ()) for i in range(len(stems)))
 
     def _known(self, word: str) -> bool:
         own = self._lexicon.terms.get((stem(word, self._lexicon.irregular),), frozenset())

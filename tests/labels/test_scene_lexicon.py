@@ -69,6 +69,8 @@ def test_free_words(prompt: str, scene: str) -> None:
         "a sugar cube dissolves in a cup of tea",
         "an aquarium with goldfish and rising bubbles",
         "a heavy ball on a string swings in slow arcs",
+        "a pendulum bob swings back and forth on a long string",
+        "a bubble of air rises in a tube of oil",
         "the temperature drops in a glass of water",
         # an acting person, animal or vehicle
         "a dog chases a ball",

@@ -2,7 +2,13 @@
 
 The lexicon is data, so that a model can carry the one of its own scenes with it. Its format is
 that of `lexicon.toml`, with points for scenes; in addition, `scene.NAME.says` tells in one sentence
-what is seen, and `ordinary.words` lists words that are no misspelling of the lexicon's.
+what is seen, `scene.NAME.needs` which concepts it takes, `frame.words` lists words that name no
+thing, and `ordinary.words` words that are no misspelling of the lexicon's.
+
+A scene takes its thing and what it does: without one of its needs, a scene keeps less than half
+of its points.
+A thing that the lexicon does not know (a foreign one, such as a pillow) takes points from all
+scenes, most of all where the prompt begins with it.
 """
 
 import re
@@ -11,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pila.labels.lexicon import Lexicon, stem
+from pila.labels.noun_phrases import FUNCTION_WORDS, noun_phrases
 from pila.labels.spelling import Speller
 
 THRESHOLD = 1.0
@@ -18,8 +25,18 @@ THRESHOLD = 1.0
 MARGIN = 0.15
 """Points by which the best scene leads, or else plain closeness decides between the nearest."""
 NEAREST = 3
+UNMET = 0.45
+"""Share of its points that a scene keeps without one of its needs."""
+FOREIGN_SUBJECT = 0.4
+"""Points that a prompt loses whose first thing is foreign to the scenes..."""
+FOREIGN_OTHER = 0.25
+"""... and for each other foreign thing, ..."""
+FOREIGN_MOST = 3
+"""... up to this number of them."""
 _WORD = re.compile(r"[a-z]+")
 _LETTERS = 3
+_NO_THINGS = frozenset(["idiom", "style", "life"])
+"""Concepts that stand for what is no scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,16 @@ class SceneLexicon:
         self._lexicon = Lexicon.from_data(data, list(data["scene"]))
         self._speller = make_speller(data)
         self._says = {name: scene["says"] for name, scene in data["scene"].items()}
+        self._needs = {
+            name: tuple(frozenset(need.split("|")) for need in scene.get("needs", ()))
+            for name, scene in data["scene"].items()
+        }
+        named = frozenset().union(*(need for needs in self._needs.values() for need in needs))
+        if named - set(data["concept"]):
+            raise ValueError(
+                f"a scene needs unknown concepts {sorted(named - set(data['concept']))}"
+            )
+        self._frame = frozenset(_WORD.findall(data["frame"]["words"]))
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -61,12 +88,12 @@ class SceneLexicon:
 
     def points(self, prompt: str) -> dict[str, float]:
         """Points of each scene that has any."""
-        return self._lexicon.score(self._speller.mend(prompt))[0]
+        return self._score(self._speller.mend(prompt))[0]
 
     def recognise(self, prompt: str) -> Recognised:
         """Finds the scene with the most points, where these are enough."""
         text = self._speller.mend(prompt)
-        points, words = self._lexicon.score(text)
+        points, words = self._score(text)
         close = {name: self._closeness(text, says) for name, says in self._says.items()}
         ranked = sorted(self._says, key=lambda n: (-points.get(n, 0.0), -close[n], n))
         scene = self._decide(ranked, points, close)
@@ -76,6 +103,40 @@ class SceneLexicon:
             words=words[scene] if scene else (),
             nearest=tuple(ranked[:NEAREST]),
         )
+
+    def _score(self, text: str) -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
+        points, words = self._lexicon.score(text)
+        concepts = {c for s in self._lexicon.sentences(text) for match in s for c in match.concepts}
+        loss = self._loss(text)
+        for name in points:
+            if not all(need & concepts for need in self._needs[name]):
+                points[name] *= UNMET
+            points[name] -= loss
+        return {name: value for name, value in points.items() if value > 0}, words
+
+    def _loss(self, text: str) -> float:
+        """Points that things foreign to the scenes take from all of them."""
+        named = [p for p in noun_phrases(text, self._known) if p[-1] not in self._frame]
+        foreign = [self._foreign(phrase) for phrase in named]
+        if not any(foreign):
+            return 0.0
+        others = min(sum(foreign[1:]), FOREIGN_MOST)
+        return FOREIGN_SUBJECT * foreign[0] + FOREIGN_OTHER * others
+
+    def _foreign(self, phrase: tuple[str, ...]) -> bool:
+        """Whether a phrase names another thing: unknown, someone's, or a figure of speech."""
+        terms = self._lexicon.terms
+        stems = tuple(stem(word, self._lexicon.irregular) for word in phrase)
+        if not self._known(phrase[-1]):
+            return True
+        owners = {(s,) for s, word in zip(stems, phrase, strict=True) if word.endswith("'s")}
+        if any("life" in terms.get(owner, ()) for owner in owners):
+            return True
+        return any("idiom" in terms.get(stems[i:], ()) for i in range(len(stems)))
+
+    def _known(self, word: str) -> bool:
+        own = self._lexicon.terms.get((stem(word, self._lexicon.irregular),), frozenset())
+        return bool(own - _NO_THINGS) or word in self._frame or len(word) == 1
 
     def _decide(
         self, ranked: list[str], points: Mapping[str, float], close: Mapping[str, float]
@@ -108,12 +169,17 @@ class SceneLexicon:
 def make_speller(data: Mapping[str, Any]) -> Speller:
     """Mends towards the lexicon's words of five letters or more, but for what means no scene."""
     targets: set[str] = set()
-    right = {*_WORD.findall(data["ordinary"]["words"]), *data["irregular"]}
+    right = {
+        *_WORD.findall(data["ordinary"]["words"]),
+        *_WORD.findall(data["frame"]["words"]),
+        *FUNCTION_WORDS,
+        *data["irregular"],
+    }
     for name, concept in data["concept"].items():
         for term in concept["terms"].lower().split(","):
             words = _WORD.findall(term)
             right.update(words)
-            if name not in ("idiom", "style", "life"):
+            if name not in _NO_THINGS:
                 targets.update(word for word in words if len(word) > _LETTERS + 1)
     return Speller(targets, right)
 

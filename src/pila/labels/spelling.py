@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_WORDS = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
 _SHORTEST = 5
 """Letters from which a word is mended; shorter ones have too many neighbours..."""
 _DROPPED = 4
 """... but for words of this length that lack one letter of a known word."""
 _LONG = 8
 """Letters from which a word may have two errors."""
+_FOREIGN = 0.5
+"""Share of unknown words up to which a text is taken for English."""
 
 
 class Speller:
@@ -31,8 +34,20 @@ class Speller:
         self._mend = lru_cache(4096)(self._find)
 
     def mend(self, text: str) -> str:
-        """The text, lower case, with its misspelt words replaced."""
-        return _WORD.sub(lambda match: self._mend(match[0]), text.lower())
+        """The text, lower case, with its misspelt words replaced.
+
+        A text mostly of words that are neither known nor near known ones is left as it is: it is
+        in another language, or about other things, and nearness there is chance.
+        """
+        plain = text.lower()
+        words = _WORDS.findall(plain)
+        unknown = [word for word in words if self._foreign(word)]
+        if len(unknown) > _FOREIGN * len(words):
+            return plain
+        return _WORD.sub(lambda match: self._mend(match[0]), plain)
+
+    def _foreign(self, word: str) -> bool:
+        return word.split("'")[0] not in self._known and self._mend(word) == word
 
     def _find(self, word: str) -> str:
         bare = word.split("'")[0]

@@ -13,7 +13,7 @@ from typing import Any
 from pila.labels.captions import FILE, VERSION
 from pila.video import written_whole
 from pila.world.captions import HELD_OUT
-from pila.world.registry import SCENES, scene_named
+from pila.world.registry import SCENES, scene_named, scene_words
 
 
 def caption_data(names: Sequence[str]) -> dict[str, Any]:
@@ -23,7 +23,6 @@ def caption_data(names: Sequence[str]) -> dict[str, Any]:
         InputError: no such scene.
     """
     other = tomllib.loads((files("pila.world") / "gap_words.toml").read_text("utf-8"))
-    lexicon = tomllib.loads((files("pila.world") / "scene_words.toml").read_text("utf-8"))
     scenes = {}
     for name in names:
         scene, more = scene_named(name), dict(other["scenes"].get(name, {}))
@@ -40,7 +39,7 @@ def caption_data(names: Sequence[str]) -> dict[str, Any]:
         "settings": other["settings"],
         "options": other["options"],
         "scenes": scenes,
-        "lexicon": lexicon,
+        "lexicon": scene_words(),
     }
 
 

@@ -92,5 +92,11 @@ def scene_lexicon() -> SceneLexicon:
 
 
 def scene_words() -> dict[str, Any]:
-    """The content of `scene_words.toml`, plain values that go through JSON unchanged."""
-    return tomllib.loads((files("pila.world") / "scene_words.toml").read_text(encoding="utf-8"))
+    """The content of `scene_words.toml`, plain values that go through JSON unchanged.
+
+    The words of `ordinary_words.txt` are in it as `ordinary.words`.
+    """
+    folder = files("pila.world")
+    words = tomllib.loads((folder / "scene_words.toml").read_text(encoding="utf-8"))
+    ordinary = (folder / "ordinary_words.txt").read_text(encoding="utf-8")
+    return {**words, "ordinary": {"words": " ".join(ordinary.split())}}

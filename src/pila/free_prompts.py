@@ -1,8 +1,9 @@
 """How free prompts fare: is their scene recognised, drawn, and found by its own measure?
 
 The prompts (`labels/data/free_prompts.jsonl`) were written by people who had seen one line about
-each scene and none of its captions: 120 about scenes, five each, and 60 about other things. Half of
-each list is for development; the other half was looked at once.
+each scene and none of its captions: 120 about scenes, five each, 60 about other things, and 200
+about physical things that are near the scenes and none of them. A part of each list is for
+development; the other part was looked at once.
 """
 
 import json
@@ -23,7 +24,7 @@ from pila.provenance import commit, weights_hash
 from pila.request import GenerateRequest
 from pila.video import written_whole
 
-BATCH = 5
+BATCH = 4
 """Prompts of one job."""
 HALVES = ("development", "held_out")
 
@@ -35,6 +36,8 @@ class FreePrompt:
     prompt: str
     scene: str | None
     split: Literal["development", "held_out"]
+    near: bool = False
+    """About a physical process that is like a scene's, and is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,8 @@ def run(output: Path, *, seed: int = 0, half: str | None = None, processes: int 
 def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Counts of one half, each with the number that it is out of."""
     about = [r for r in rows if r["scene"] is not None]
-    other = [r for r in rows if r["scene"] is None]
+    other = [r for r in rows if r["scene"] is None and not r["near"]]
+    near = [r for r in rows if r["near"]]
     return {
         "half": rows[0]["split"],
         "about_a_scene": len(about),
@@ -90,6 +94,8 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "drawn_and_found": sum(r["found"] for r in about),
         "about_other_things": len(other),
         "assigned_a_scene": sum(r["assigned"] is not None for r in other),
+        "near_a_scene": len(near),
+        "near_assigned": sum(r["assigned"] is not None for r in near),
     }
 
 
@@ -104,15 +110,16 @@ def markdown(results: dict[str, Any]) -> str:
         "it in the clip. Brackets are 95 % Wilson intervals. Simulated world, not Wan.",
         "",
         "| half | about a scene | recognised | taken for another scene | drawn and found "
-        "| about other things | assigned a scene |",
-        "|---|---|---|---|---|---|---|",
+        "| about other things | assigned a scene | near a scene | assigned a scene |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for t in results["tables"]:
         n, m = t["about_a_scene"], t["about_other_things"]
         lines.append(
             f"| {t['half'].replace('_', ' ')} | {n} | {share(t['recognised'], n)} "
             f"| {share(t['another_scene'], n)} | {share(t['drawn_and_found'], n)} "
-            f"| {m} | {share(t['assigned_a_scene'], m)} |"
+            f"| {m} | {share(t['assigned_a_scene'], m)} "
+            f"| {t['near_a_scene']} | {share(t['near_assigned'], t['near_a_scene'])} |"
         )
     lines += ["", "What went wrong:", "", "| half | prompt | about | assigned | found |"]
     lines.append("|---|---|---|---|---|")
@@ -149,6 +156,7 @@ def _rows(job: _Job) -> Rows:
                 "prompt": item.prompt,
                 "scene": item.scene,
                 "split": item.split,
+                "near": item.near,
                 "assigned": done.scene,
                 "drawn_as": done.caption,
                 "laws": laws,

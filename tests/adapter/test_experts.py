@@ -70,3 +70,22 @@ def test_curvature_of_three_frames():
     t = torch.arange(3.0).reshape(1, 1, 3, 1, 1)
     bank = (2 * t**2 - t).expand(1, 32, 3, 4, 4)
     torch.testing.assert_close(time_curvature(Calculus(), bank), torch.full_like(bank, 4.0))
+
+
+def test_gradients_do_not_depend_on_which_thread_is_first():
+    """Samples that select the same expert add to one gradient; with threads the order is fixed."""
+    from pila.adapter.experts import of_selected
+
+    weights = torch.randn(8, 288, 32, requires_grad=True)
+    indices = torch.randint(8, (16, 4), generator=torch.Generator().manual_seed(0))
+    upstream = torch.randn(16, 4, 288, 32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        (first,) = torch.autograd.grad(of_selected(weights, indices), weights, upstream)
+        for _ in range(30):
+            (again,) = torch.autograd.grad(of_selected(weights, indices), weights, upstream)
+            assert torch.equal(first, again)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(of_selected(weights, indices), weights[indices])

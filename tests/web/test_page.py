@@ -4,100 +4,36 @@ The browser is the machine's own Chromium; where there is none, its tests are sk
 """
 
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from tests.web.browser import (
+    SMALL,
+    WAIT,
+    choose,
+    clips,
+    fill,
+    generate,
+    message,
+    needs_browser,
+    served,
+)
 
 from pila.cli import run
 from pila.video import read_video
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: apt install chromium (or put one on the PATH)"
-)
 pytestmark = pytest.mark.slow
-WAIT = 240_000
-"""Milliseconds within which anything must happen: a bound for hangs, not a judgement of speed."""
-SMALL: dict[str, Any] = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("serve")
 
 
 @pytest.fixture(scope="module")
 def url(place):
-    """`pila serve` in a process of its own, ended as a service manager would."""
-    (place / "tmp").mkdir()
-    command = [sys.executable, "-m", "pila.cli", "serve", "--port", "0", "--json"]
-    command += ["--parser", "offline", "--queue", "2", "--max-steps", "500", "--device", "cpu"]
-    log = (place / "log").open("w")
-    server = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        env=os.environ | {"TMPDIR": str(place / "tmp"), "GRADIO_SHARE": "true"},
-    )
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    log.flush()
-    assert line, (place / "log").read_text()
-    started = json.loads(line)
-    assert started["models"] == ["embedded"]
-    yield started["url"]
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(timeout=120) == 0
-    server.stdout.close()
-    log.close()
-    assert list((place / "tmp").glob("pila-serve-*")) == [], "results are removed at the end"
-    assert "Traceback" not in (place / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Containers that run as root have no sandbox; all that is opened is our own page.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, url):
-    """Opens the page as one more user; no request may leave this machine."""
-    contexts, asked, faults = [], [], []
-
-    def open_page(width=1280, height=900):
-        context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(WAIT)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url)
-        page.get_by_role("button", name="Generate").wait_for()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    away = [u for u in asked if not u.startswith((url, "data:", "blob:"))]
-    assert asked
-    assert away == []
-    assert faults == []
+    with served(place, "--queue", "2") as url:
+        yield url
 
 
 def wait_for_log(place, words):
@@ -105,57 +41,6 @@ def wait_for_log(place, words):
     while not re.search(words, (place / "log").read_text()):
         assert time.monotonic() < end, (place / "log").read_text()
         time.sleep(0.1)
-
-
-def choose(page, **sizes):
-    """Fill in sampling values by their labels."""
-    sampling = page.get_by_role("button", name="Sampling")
-    sampling.click()
-    names = {
-        "height": "Height",
-        "width": "Width",
-        "num_frames": "Frames",
-        "steps": "number input for Steps",
-        "seed": "Seed",
-    }
-    for key, value in sizes.items():
-        field = page.get_by_label(names[key], exact=True)
-        field.fill(str(value))
-        field.press("Tab")
-
-
-def generate(page):
-    page.get_by_role("button", name="Generate").click()
-
-
-def message(page, text):
-    page.locator("#pila-message", has_text=text).wait_for()
-
-
-def refused(page, text):
-    """Generate, and wait to be told why not; again where the click came too early.
-
-    Gradio drops a click while the answer to the last one is still being closed
-    (`trigger_mode="once"`, which keeps a double click from asking twice).
-    """
-    from playwright.sync_api import TimeoutError as NotYet
-
-    end = time.monotonic() + WAIT / 1000
-    while True:
-        generate(page)
-        try:
-            page.locator("#pila-message", has_text=text).wait_for(timeout=20_000)
-        except NotYet:
-            assert time.monotonic() < end, page.locator("#pila-message").inner_text()
-        else:
-            return
-
-
-def clips(page):
-    """Times, and whether they stand still, of both videos."""
-    return page.evaluate(
-        "[...document.querySelectorAll('video')].map(v => [v.currentTime, v.paused, v.readyState])"
-    )
 
 
 @needs_browser
@@ -209,9 +94,9 @@ def test_a_newcomer_generates_and_compares(open_page, tmp_path):
 def test_edited_labels_count_and_the_gallery_shows_again(open_page):
     page = open_page()
     choose(page, **SMALL)
-    page.get_by_role("button", name="Find now").click()
+    page.get_by_role("button", name="Find categories now").click()
     page.get_by_text("Found: thermal").wait_for()
-    assert page.get_by_label("Find when generating").is_checked()
+    assert page.get_by_label("Find categories when generating").is_checked()
     page.get_by_label("thermal").uncheck()
     page.get_by_label("optical").check()
     page.locator("#pila-labels input:checked").first.wait_for()
@@ -240,16 +125,12 @@ def test_cancel_stops_and_the_next_one_runs(open_page, place):
     page.get_by_role("button", name="Cancel").click()
     message(page, re.compile(r"Cancelled after \d+ of 1000 steps"))
     assert page.locator("#pila-bar progress").count() == 0
-    page.get_by_role("button", name="Cancel").click()
-    message(page, "Nothing is being generated")
-    page.get_by_label("number input for Steps").fill("1")
-    page.get_by_label("number input for Steps").press("Tab")
+    fill(page, "number input for Steps", 1)
     generate(page)
     message(page, "Done in")
 
     # Who leaves cancels, too.
-    page.get_by_label("number input for Steps").fill("498")
-    page.get_by_label("number input for Steps").press("Tab")
+    fill(page, "number input for Steps", 498)
     generate(page)
     page.wait_for_function("document.querySelector('#pila-bar progress')?.value > 1")
     page.context.close()
@@ -260,16 +141,20 @@ def test_cancel_stops_and_the_next_one_runs(open_page, place):
 def test_bad_input_is_told_in_words(open_page):
     page = open_page()
     page.get_by_label("Prompt", exact=True).fill("  ")
-    refused(page, "the prompt is empty")
+    generate(page)
+    message(page, "the prompt is empty")
     page.get_by_label("Prompt", exact=True).fill("<b id=injected>{{value}} ${1 + 1}</b>")
     choose(page, height=50)
-    refused(page, "height is 50; it must be a multiple of 16")
+    generate(page)
+    message(page, "height is 50; it must be a multiple of 16")
     page.get_by_label("Height", exact=True).fill("512")
-    refused(page, "height is 512, over this page's limit; use at most 64")
+    generate(page)
+    message(page, "height is 512, over this page's limit; use at most 64")
     page.get_by_label("Height", exact=True).fill("48")
     page.get_by_role("button", name="Correction").click()
-    page.get_by_label("Step window").fill("9-1")
-    refused(page, "the steps run from 1 to 8")
+    page.get_by_label("Steps to correct").fill("9-1")
+    generate(page)
+    message(page, "the steps run from 1 to 8")
     assert page.locator("#injected").count() == 0
 
 

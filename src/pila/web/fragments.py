@@ -25,7 +25,7 @@ def file_url(path: str | Path) -> str:
 
 
 def message(text: str, *, kind: str = "note") -> str:
-    """A line about what happened; kind is note or error."""
+    """A line about what happened; kind is note, done or error."""
     return f'<p class="pila-{kind}">{escape(text)}</p>' if text else ""
 
 
@@ -55,7 +55,7 @@ def evidence(parse: Mapping[str, Any]) -> str:
 
 
 def player(report: Mapping[str, Any]) -> str:
-    """Both clips beside each other, with one set of controls (player.js)."""
+    """Both clips beside each other, with one set of controls, which player.js moves."""
     files, settings = report["files"], report["settings"]
     clips = {"Frozen generator": files["frozen"], "Corrected": files["output"]}
     figures = "".join(
@@ -74,10 +74,36 @@ def player(report: Mapping[str, Any]) -> str:
         )
     )
     return (
-        f'<p class="pila-prompt">{escape(report["prompt"])}</p>'
+        f'<div class="pila-about"><p class="pila-prompt">{escape(report["prompt"])}</p>'
+        f"{_about(report)}</div>"
         f'<pila-player data-fps="{settings["fps"]}" data-frames="{settings["num_frames"]}">'
-        f'<div class="pila-pair">{figures}</div></pila-player>'
-        f'<p class="pila-links">Download: {links}</p>'
+        f'<div class="pila-pair">{figures}</div>{_controls(settings["num_frames"])}</pila-player>'
+        f'<p class="pila-links"><span>Download:</span>{links}</p>'
+    )
+
+
+def _about(report: Mapping[str, Any]) -> str:
+    """What became of the prompt, where the model knows its scenes: the caption, or a hint."""
+    drawn_as, hint = report.get("drawn_as"), report.get("hint")
+    drawn = f"<p>drawn as: {escape(drawn_as)}</p>" if drawn_as else ""
+    return drawn + (f"<p>{escape(hint)}</p>" if hint else "")
+
+
+def _controls(frames: int) -> str:
+    speeds = "".join(
+        f'<option value="{value}">{words}</option>'
+        for value, words in ((1, "1"), (0.5, "1/2"), (0.25, "1/4"), (0.125, "1/8"))
+    )
+    return (
+        '<div class="pila-controls" role="group" aria-label="Playback of both clips">'
+        '<button type="button" name="play">Play</button>'
+        '<button type="button" name="back" aria-label="One frame back">&minus;1</button>'
+        f'<input type="range" name="frame" min="0" max="{frames - 1}" step="1" '
+        'aria-label="Frame of both clips">'
+        '<button type="button" name="on" aria-label="One frame on">+1</button>'
+        f'<output name="shown">frame 1 of {frames}</output>'
+        f'<label>Speed <select name="speed">{speeds}</select></label>'
+        '<label><input type="checkbox" name="repeat" checked> Repeat</label></div>'
     )
 
 

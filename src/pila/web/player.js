@@ -1,50 +1,63 @@
-// <pila-player data-fps="16" data-frames="33"> with two <video>: one set of controls for both.
-// The first video leads; the second is set right whenever it is half a frame off.
+// <pila-player data-fps="16" data-frames="33"> with two <video> and one set of controls for both.
+// Gradio writes the next clips into the elements that are there, so an element outlives its clips:
+// nothing found in it is kept, its own events are the only ones heard, and what the controls show
+// follows the first video. The second is set right whenever it is half a frame off.
 customElements.define("pila-player", class extends HTMLElement {
   connectedCallback() {
-    if (this.ready) return;
-    this.ready = true;
-    this.videos = [...this.querySelectorAll("video")];
-    this.fps = Number(this.dataset.fps);
-    this.frames = Number(this.dataset.frames);
-    const controls = document.createElement("div");
-    controls.className = "pila-controls";
-    controls.setAttribute("role", "group");
-    controls.setAttribute("aria-label", "Playback of both clips");
-    controls.innerHTML = `
-      <button type="button" class="play">Play</button>
-      <button type="button" class="back" aria-label="One frame back">&minus;1</button>
-      <input type="range" min="0" max="${this.frames - 1}" step="1" value="0"
-             aria-label="Frame of both clips">
-      <button type="button" class="on" aria-label="One frame on">+1</button>
-      <output></output>
-      <label>Speed <select>
-        <option value="1">1</option><option value="0.5">1/2</option>
-        <option value="0.25">1/4</option><option value="0.125">1/8</option>
-      </select></label>
-      <label><input type="checkbox" checked> Repeat</label>`;
-    this.append(controls);
-    const find = (name) => controls.querySelector(name);
-    this.button = find(".play");
-    this.slider = find("input[type=range]");
-    this.output = find("output");
-    this.repeat = find("input[type=checkbox]");
-    this.button.addEventListener("click", () => (this.playing ? this.pause() : this.play()));
-    this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
-    find(".back").addEventListener("click", () => this.show(this.frame() - 1));
-    find(".on").addEventListener("click", () => this.show(this.frame() + 1));
-    find("select").addEventListener("change", (event) => {
-      for (const video of this.videos) video.playbackRate = Number(event.target.value);
-    });
-    this.videos[0].addEventListener("ended", () => this.ended());
-    this.show(0);
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!still) Promise.all(this.videos.map(loaded)).then(() => this.isConnected && this.play());
+    if (!this.seen) {
+      const on = (name, act) => this.addEventListener(name, (event) => act(event.target));
+      on("click", (at) => this.pressed(at.closest("button")?.name));
+      on("input", (at) => at.name === "frame" && this.show(Number(at.value)));
+      on("change", (at) => at.name === "speed" && this.setSpeed());
+      // A video's events do not rise from it, but can be heard on their way down.
+      for (const name of ["play", "pause", "seeked", "loadeddata"]) {
+        this.addEventListener(name, () => this.tell(), true);
+      }
+      this.addEventListener("ended", (event) => event.target === this.videos[0] && this.ended(), true);
+      this.seen = new MutationObserver(() => this.renew());
+    }
+    this.seen.observe(this, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+    this.renew();
   }
 
   disconnectedCallback() {
-    this.playing = false;
-    for (const video of this.videos ?? []) video.pause();
+    this.seen.disconnect();
+    this.clips = undefined;
+    this.pause();
+  }
+
+  get videos() { return [...this.querySelectorAll("video")]; }
+  get fps() { return Number(this.dataset.fps); }
+  get frames() { return Number(this.dataset.frames); }
+  get playing() { return this.videos.some((video) => !video.paused); }
+  control(name) { return this.querySelector(`[name=${name}]`); }
+
+  // Other clips have come: from their beginning, at the speed that is chosen.
+  renew() {
+    const clips = this.videos.map((video) => video.src).join(" ");
+    if (clips !== this.clips) {
+      this.clips = clips;
+      this.setSpeed();
+      this.show(0);
+      const touched = this.touched;
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const wanted = () => this.isConnected && this.clips === clips && this.touched === touched;
+      if (!still) Promise.all(this.videos.map(loaded)).then(() => wanted() && this.play());
+    }
+    this.tell();
+  }
+
+  pressed(name) {
+    const frame = this.frame();
+    if (name === "play") this.playing ? this.pause() : this.play();
+    if (name === "back") this.show(frame - 1);
+    if (name === "on") this.show(frame + 1);
+  }
+
+  setSpeed() {
+    const speed = Number(this.control("speed").value);
+    // Both, since a video that loads takes up the second.
+    for (const video of this.videos) video.playbackRate = video.defaultPlaybackRate = speed;
   }
 
   frame() {
@@ -56,55 +69,63 @@ customElements.define("pila-player", class extends HTMLElement {
     this.pause();
     const shown = Math.max(0, Math.min(this.frames - 1, frame));
     for (const video of this.videos) video.currentTime = (shown + 0.5) / this.fps;
-    this.tell(shown);
+    this.tell();
   }
 
-  async play() {
-    if (this.frame() >= this.frames - 1) for (const video of this.videos) video.currentTime = 0;
-    this.videos[1].currentTime = this.videos[0].currentTime;
-    this.playing = true;
-    this.button.textContent = "Pause";
-    try {
-      await Promise.all(this.videos.map((video) => video.play()));
-    } catch {
-      this.pause(); // the browser would not start, or the clip is gone
-      return;
-    }
+  play() {
+    const [first, second] = this.videos;
+    if (this.frame() >= this.frames - 1) first.currentTime = 0;
+    second.currentTime = first.currentTime;
+    this.start();
     this.follow();
   }
 
+  start() {
+    // Refused where the browser would not start, or where a pause or other clips came first.
+    for (const video of this.videos) video.play().catch(() => this.tell());
+  }
+
   pause() {
-    this.playing = false;
-    this.button.textContent = "Play";
+    this.touched = (this.touched ?? 0) + 1;
     for (const video of this.videos) video.pause();
   }
 
   follow() {
-    if (!this.playing) return;
+    if (!this.playing || !this.isConnected) return;
     const [first, second] = this.videos;
     if (Math.abs(second.currentTime - first.currentTime) > 0.5 / this.fps && !second.seeking) {
       second.currentTime = first.currentTime;
     }
-    this.tell(this.frame());
-    requestAnimationFrame(() => this.follow());
+    this.tell();
+    cancelAnimationFrame(this.next);
+    this.next = requestAnimationFrame(() => this.follow());
   }
 
   ended() {
-    if (!this.playing) return;
-    if (!this.repeat.checked) return this.show(this.frames - 1);
+    if (!this.control("repeat").checked) return this.show(this.frames - 1);
     for (const video of this.videos) video.currentTime = 0;
-    for (const video of this.videos) video.play();
+    this.start();
+    this.follow();
   }
 
-  tell(frame) {
+  tell() {
+    if (!this.isConnected) return;
+    const frame = this.frame();
     const text = `frame ${frame + 1} of ${this.frames}`;
-    this.slider.value = frame;
-    this.slider.setAttribute("aria-valuetext", text);
-    if (this.output.textContent !== text) this.output.textContent = text;
+    const slider = this.control("frame");
+    slider.value = frame;
+    slider.setAttribute("aria-valuetext", text);
+    write(this.control("shown"), text);
+    write(this.control("play"), this.playing ? "Pause" : "Play");
   }
 });
 
 function loaded(video) {
   if (video.readyState >= 3) return Promise.resolve();
   return new Promise((done) => video.addEventListener("canplay", done, { once: true }));
+}
+
+// Only what is new, since each writing is read out and looked at.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

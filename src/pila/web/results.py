@@ -75,10 +75,6 @@ class Results:
                 f"{self._seconds / 3600:g} h); generate it again"
             ) from None
 
-    def has(self, token: str) -> bool:
-        """Whether a result is still kept."""
-        return (self.place(token) / REPORT).is_file()
-
     def drop(self, token: str) -> None:
         """Remove what a request has left, finished or not."""
         shutil.rmtree(self.place(token), ignore_errors=True)

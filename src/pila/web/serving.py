@@ -158,7 +158,7 @@ def serving(page: Any, address: Address, *, files: Path) -> Iterator[str]:
             css=CSS,
             head=HEAD,
             js=ON_LOAD,
-            footer_links=["api"],
+            footer_links=[],
             share=False,
             inbrowser=False,
             ssr_mode=False,

@@ -142,6 +142,12 @@ class Studio:
             self.cancel(job)
         return len(mine)
 
+    def is_busy_for(self, session: str) -> bool:
+        """Whether anything that a session has asked for waits or runs."""
+        with self._changed:
+            jobs = [job for job in (*self._waiting, self._running) if job is not None]
+            return any(job.session == session and not job.finished for job in jobs)
+
     def warm_up(self, request: GenerateRequest) -> None:
         """Load what a request needs before anyone asks.
 

@@ -8,7 +8,7 @@ OUT ?= out/demo
 PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
-.PHONY: demo strip pictures showcase docs site smoke test lint format types check clean
+.PHONY: demo strip pictures showcase page-picture docs site smoke test lint format types check clean
 .PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
 # A .venv is kept where it is whole and its Python is one of these, and PYTHON's where that is given.
@@ -51,6 +51,9 @@ pictures: showcase strip  ## every picture under docs/ that needs no browser; no
 	$(PILA) diagnose routing embedded --output $(OUT)/diagnose
 	$(PILA) diagnose correction embedded --scenes ball_collision hot_spot --output $(OUT)/diagnose
 	cp $(OUT)/diagnose/routing-weights.png $(OUT)/diagnose/correction-where.png docs/diagnose/
+
+page-picture: $(PILA)  ## docs/page.png: the page with the demo's prompt, by this machine's Chromium
+	.venv/bin/python -m pila.web.screenshot
 
 docs: $(PILA)  ## the pages and the table that derive from relations, scenes and commands
 	.venv/bin/python -m pila.physics.catalogue

@@ -118,7 +118,7 @@ def _announce(command: Serve, url: str, models: list[str], password: bool) -> No
         print(json.dumps({"url": url, "models": models, "password": password}), flush=True)
         return
     print(f"page        {url}" + (" (asks for the password)" if password else ""))
-    print(f"API         {url}?view=api, for gradio_client: /generate and /categories")
+    print(f"API         {url} for gradio_client: /generate and /categories")
     print(f"models      {', '.join(models)}")
     print("Ctrl-C ends it and removes its results", flush=True)
 

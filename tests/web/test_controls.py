@@ -296,11 +296,11 @@ def start(visit, control):
         page.get_by_role("link", name="Settings (JSON)").click()
     written = json.loads(Path(settings.value.path()).read_text())
     visit.settings = written["settings"]
-    flat = visit.settings | {"prompt": written["prompt"]}
-    assert {name: flat[name] for name in form} == form
+    assert {name: visit.settings[name] for name in form} == form
     ticked = page.locator("#pila-labels input:checked").evaluate_all("all => all.map(e => e.value)")
-    assert sorted(ticked) == sorted(written["categories"])
-    assert ("optical" in written["categories"]) is by_hand
+    given = visit.settings["labels"].split(",")
+    assert sorted(ticked) == sorted(given)
+    assert ("optical" in given) is by_hand
 
 
 # What was made ------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ def download(visit, control):
     data = Path(got.value.path()).read_bytes()
     if "JSON" in control:
         assert got.value.suggested_filename.endswith("settings.json")
-        assert json.loads(data)["format"]
+        assert json.loads(data)["pila_generate"] == 1
     else:
         assert got.value.suggested_filename.endswith(".mp4")
         assert data[4:8] == b"ftyp"

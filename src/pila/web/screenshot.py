@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PICTURE = Path("docs/page.png")
 PROMPT = "a wide hot spot in the middle of a copper plate spreads"
 """That of `make demo`."""
-WIDTH, HEIGHT = 1280, 860
+WIDTH, HEIGHT = 1280, 900
 FRAME = 24
 """Where the difference shows; the last of the 33 is 32."""
 WAIT = 600_000
@@ -61,7 +61,8 @@ def take(picture: Path, *, prompt: str = PROMPT, seed: int = 0) -> None:
         page.wait_for_function(
             "[...document.querySelectorAll('video')].every(v => v.readyState >= 2 && !v.seeking)"
         )
-        page.evaluate("document.activeElement.blur()")
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        page.mouse.move(0, 0)
         page.wait_for_function("!document.querySelector('#pila-start').disabled")
         with written_whole(picture) as part:
             part.write_bytes(page.screenshot(animations="disabled"))

@@ -297,9 +297,9 @@ def start(visit, control):
     written = json.loads(Path(settings.value.path()).read_text())
     visit.settings = written["settings"]
     assert {name: visit.settings[name] for name in form} == form
-    ticked = page.locator("#pila-labels input:checked").evaluate_all("all => all.map(e => e.value)")
-    given = visit.settings["labels"].split(",")
-    assert sorted(ticked) == sorted(given)
+    ticked = page.locator("#pila-labels label:has(input:checked)").all_inner_texts()
+    given = visit.settings["labels"].replace("_", " ").split(",")
+    assert sorted(text.strip() for text in ticked) == sorted(given)
     assert ("optical" in given) is by_hand
 
 

@@ -61,6 +61,18 @@ def test_what_a_user_wrote_is_escaped():
         assert 'onerror="' not in html
 
 
+def test_what_became_of_the_prompt():
+    """Fields that a report need not have."""
+    drawn = fragments.player(report(drawn_as=f"a small red ball {NASTY}"))
+    assert "drawn as: a small red ball &lt;img" in drawn
+    hint = fragments.player(report(hint=f"this is none of the scenes {NASTY}", scene=None, laws={}))
+    assert "<p>this is none of the scenes &lt;img" in hint
+    plain = fragments.player(report(drawn_as=None, hint=None))
+    assert plain == fragments.player(report())
+    assert "drawn as" not in plain
+    assert "No laws were measured" in fragments.laws({"prompt": "p"})
+
+
 def test_tags_are_closed():
     for html in all_of(report()):
         for tag in ("p", "div", "table", "tr", "ul", "li", "figure", "pila-player"):

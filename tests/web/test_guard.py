@@ -184,9 +184,21 @@ def test_a_call_is_json_and_arrives_whole(files):
     assert ask(guard, "POST", path, json=call).status_code == 200
     assert json.loads(came[0]) == call
     assert ask(guard, "POST", path, content=b"").status_code == 200  # FastAPI says what is missing
+    pair = b'{"data": ["\\ud83d\\ude00"]}'  # both halves of one character
+    assert ask(guard, "POST", path, content=pair).status_code == 200
+    for odd in (
+        b'{"data": [NaN]}',
+        b'{"data": {"seed": -Infinity}}',
+        b"[1e999]",
+        b'{"data": ["a \\ud83d ball"]}',
+        b'{"\\udc00": 1}',
+    ):
+        answer = ask(guard, "POST", path, content=odd)
+        assert answer.status_code == 400, odd
+        assert answer.json()["detail"]
     for odd in (b"{", b"path", b"[" * 100_000, b"\xff"):
         assert ask(guard, "POST", path, content=odd).status_code == 400
-    assert len(came) == 2
+    assert len(came) == 3
 
 
 def test_wrong_passwords_are_slowed_down(files):

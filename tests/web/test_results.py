@@ -1,7 +1,11 @@
 """The page's own folder: bounded in count and age, closed to others, gone at the end."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +95,44 @@ def test_bounds():
         Results(keep=0)
     with pytest.raises(InputError, match="keep_hours is 0"):
         Results(keep_hours=0)
+
+
+SERVER = """
+import sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from pila.web.results import Results
+results = Results()
+print(results.root, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_server_left_is_cleared_at_the_next_start(tmp_path, monkeypatch):
+    """A running one's is not, nor what is no server's, nor what is not yet locked."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    roots = []
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for server in servers:
+        assert server.stdout is not None
+        roots.append(tmp_path / Path(server.stdout.readline().strip()).name)
+    others = [tmp_path / "other", tmp_path / "pila-serve-young", tmp_path / "pila-serve-old"]
+    for other in others:
+        other.mkdir()
+    os.utime(others[2], (1, 1))
+    (tmp_path / "pila-serve-link").symlink_to(others[0])
+    servers[0].send_signal(signal.SIGKILL)
+    servers[0].wait()
+    Results().close()
+    assert not roots[0].exists()
+    assert roots[1].exists()
+    assert [other.exists() for other in others] == [True, True, False]
+    for server in servers:
+        server.communicate()

@@ -11,7 +11,7 @@ import pytest
 
 from pila.cli import run
 from pila.errors import InputError
-from pila.web.serving import Address, check_port, read_password, wait_for_a_signal
+from pila.web.serving import Address, check_port, read_password, signals_heard
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
@@ -119,8 +119,16 @@ def test_a_signal_ends_the_wait_soon_where_it_cannot_interrupt(number, monkeypat
 
     monkeypatch.setattr(threading, "Event", Deaf)
     before = signal.getsignal(number)
-    wait_for_a_signal()
+    with signals_heard() as wait:
+        wait()
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_before_the_wait_is_heard(number):
+    with signals_heard() as wait:
+        signal.raise_signal(number)
+        wait()
 
 
 # In a process of its own: Gradio leaves event loops and sockets to the garbage collector.

@@ -105,6 +105,23 @@ def test_a_full_queue_says_so(studio, ask, held):
     assert finish(running).state == finish(waiting[1]).state == "done"
 
 
+def test_a_client_has_half_of_the_queue(results, ask, held):
+    reached, go = held
+    studio = Studio(results, queue_size=4)
+    try:
+        studio.submit("a", ask, client="1.2.3.4")
+        assert reached.wait(120)
+        mine = [studio.submit(session, ask, client="1.2.3.4") for session in "ab"]
+        with pytest.raises(QueueFull, match=r"2 of your requests wait already.* queue of 4"):
+            studio.submit("c", ask, client="1.2.3.4")
+        studio.submit("d", ask, client="1.2.3.5")
+        studio.cancel(mine[0])
+        studio.submit("c", ask, client="1.2.3.4")
+    finally:
+        go.set()
+        studio.close()
+
+
 def test_cancelling_stops_at_the_next_step_and_leaves_nothing(studio, ask, results, held):
     reached, go = held
     job = studio.submit("a", lambda token: ask(token, steps=5))

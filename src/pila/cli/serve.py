@@ -74,7 +74,7 @@ def _serve(command: Serve) -> None:
         keep_gradio_in,
         read_password,
         serving,
-        wait_for_a_signal,
+        signals_heard,
     )
     from pila.web.studio import Studio
 
@@ -104,7 +104,12 @@ def _serve(command: Serve) -> None:
                 parser=command.parser,
             )
             studio.warm_up(desk.request(Asked(prompt="first"), results.new_token()))
-            with serving(build(desk), address, files=results.root) as url:
+            page = build(desk)
+            # Heard before the address is told: who reads it may end the server at once.
+            with (
+                signals_heard() as wait_for_a_signal,
+                serving(page, address, files=results.root) as url,
+            ):
                 _announce(command, url, list(offered), password is not None)
                 wait_for_a_signal()
         finally:

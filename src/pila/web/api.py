@@ -1,5 +1,6 @@
 """What programs may call: the page's two functions under names of their own."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def add(desk: Desk) -> None:
         """
         values = {name: value for name, value in locals().items() if name in Asked.model_fields}
         try:
-            job = await desk.take(values, session_of(client))
+            job = await desk.take(values, session_of(client), user_of(client))
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         bar = gr.Progress()
@@ -67,6 +68,19 @@ def add(desk: Desk) -> None:
 def session_of(client: gr.Request) -> str:
     """Whose call it is: one open page, or one client of the API."""
     return client.session_hash or ""
+
+
+def user_of(client: gr.Request) -> str:
+    """Whose share of the queue a call takes: an address, since anyone can name sessions.
+
+    Many users may come from this machine's own, through a tunnel; there it is the session.
+    """
+    address = client.client.host if client.client else ""
+    try:
+        alike = ip_address(address).is_loopback
+    except ValueError:
+        alike = True
+    return f"session {session_of(client)}" if alike else address
 
 
 def _file(path: str) -> Any:

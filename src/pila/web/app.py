@@ -68,7 +68,7 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
         ask["labels"] = None if values[asked.auto] else ask["labels"]
         yield {parse: None}
         try:
-            job = await desk.take(ask, api.session_of(client))
+            job = await desk.take(ask, api.session_of(client), api.user_of(client))
             yield {asked.said: "", **_buttons(asked, busy=True)}
             async for now in desk.follow(job):
                 yield {asked.bar: fragments.progress(now)}

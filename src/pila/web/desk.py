@@ -40,16 +40,16 @@ class Desk:
     offload: str = "none"
     parser: ParserName = "auto"
 
-    def submit(self, values: dict[str, Any], session: str) -> Job:
-        """Check what a web user sent and queue it.
+    def submit(self, values: dict[str, Any], session: str, client: str | None = None) -> Job:
+        """Check what a web user sent and queue it; `client` is whose share of the queue it takes.
 
         Raises:
             InputError: one line for the user.
         """
         ask = asked(values)
-        return self.studio.submit(session, lambda token: self.request(ask, token))
+        return self.studio.submit(session, lambda token: self.request(ask, token), client=client)
 
-    async def take(self, values: dict[str, Any], session: str) -> Job:
+    async def take(self, values: dict[str, Any], session: str, client: str | None = None) -> Job:
         """`submit` in a thread: its checks read files, and no other user's page waits for them.
 
         Who leaves meanwhile cancels the job.
@@ -57,7 +57,7 @@ class Desk:
         Raises:
             InputError: one line for the user.
         """
-        submitting = asyncio.ensure_future(asyncio.to_thread(self.submit, values, session))
+        submitting = asyncio.ensure_future(asyncio.to_thread(self.submit, values, session, client))
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:

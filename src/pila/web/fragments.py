@@ -132,7 +132,7 @@ def routing(report: Mapping[str, Any]) -> str:
 
 def laws(report: Mapping[str, Any]) -> str:
     """Law errors of both clips, where the prompt asks for a simulated scene."""
-    if not report["laws"]:
+    if not report.get("laws"):
         return message(
             "No laws were measured: that takes a prompt for one of the simulated scenes, and a "
             "model that was trained on it, at a size that can be measured."

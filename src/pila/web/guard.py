@@ -6,6 +6,7 @@ what came; no value of this page is a file.
 """
 
 import json
+import math
 import re
 import time
 from collections import OrderedDict
@@ -171,9 +172,13 @@ def _refusal_of(body: bytes) -> tuple[int, str] | None:
         if isinstance(value, dict):
             if "path" in value:
                 return 400, "files are not taken here, nor addresses of any"
-            left += value.values()
+            left += [*value, *value.values()]
         elif isinstance(value, list):
             left += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            return 400, "a number is not finite; give one that is"
+        elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return 400, "a text holds half of a character (a lone surrogate); leave it out"
     return None
 
 

@@ -1,22 +1,34 @@
 """The page's own temporary folder: a folder per result, bounded in count and in age."""
 
 import json
+import logging
+import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: killed servers' folders stay there
+    fcntl = None
 
 from pila.errors import InputError
 from pila.generate import Report
-from pila.video import written_whole
+from pila.video import LEFT_OVER, written_whole
+
+logger = logging.getLogger(__name__)
 
 CLIP = "pila.mp4"
 REPORT = "report.json"
+PREFIX = "pila-serve-"
+LOCK = "lock"
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -24,6 +36,7 @@ class Results:
     """Results by unguessable tokens, below a temporary folder that only this user can enter.
 
     A token is all it takes to fetch a result's files, so only the session that made one is told.
+    The folders of servers that were killed are removed at the start.
     """
 
     def __init__(
@@ -37,7 +50,9 @@ class Results:
             raise InputError(f"keep is {keep}; use at least 1 result")
         if not keep_hours > 0:
             raise InputError(f"keep_hours is {keep_hours}; use more than 0")
-        self.root = Path(tempfile.mkdtemp(prefix="pila-serve-")).resolve()  # mode 0700
+        clear_left_over()
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()  # mode 0700
+        self._lock = _locked(self.root)
         self.folder = self.root / "results"
         self.folder.mkdir()
         self._keep, self._seconds, self._clock = keep, keep_hours * 3600, clock
@@ -89,4 +104,37 @@ class Results:
 
     def close(self) -> None:
         """Remove all of it."""
+        if self._lock is not None:
+            self._lock.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def clear_left_over() -> None:
+    """Remove the folders of this user's servers that run no longer."""
+    if fcntl is None:
+        return
+    for root in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            found = root.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            if (root / LOCK).exists():
+                with (root / LOCK).open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            elif time.time() - found.st_mtime < LEFT_OVER:
+                continue  # about to be locked
+        except OSError:  # its server runs, or another one clears it as well
+            continue
+        logger.info("%s was left by a server that was killed; removed", root)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _locked(root: Path) -> IO[bytes] | None:
+    """A lock in a folder, which the system lets go when the process ends in any way."""
+    if fcntl is None:
+        return None
+    part = root / f".{LOCK}"
+    lock = part.open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    part.replace(root / LOCK)  # never seen by others before it is held
+    return lock

@@ -182,17 +182,26 @@ def keep_gradio_in(root: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def wait_for_a_signal() -> None:
-    """Until an interrupt or SIGTERM; only in the main thread."""
+@contextmanager
+def signals_heard() -> Iterator[Callable[[], None]]:
+    """Hear interrupts and SIGTERM while this lasts; only in the main thread.
+
+    Yields:
+        waits until one has come, which may have been before.
+    """
     told = threading.Event()
+
+    def wait() -> None:
+        # Short, since on Windows nothing interrupts a wait.
+        while not told.wait(timeout=0.5):
+            pass
+
     before = {
         number: signal.signal(number, lambda *_: told.set())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        # Short, since on Windows nothing interrupts a wait.
-        while not told.wait(timeout=0.5):
-            pass
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -61,6 +61,7 @@ class Job:
 
     token: str
     session: str
+    client: str | None
     request: GenerateRequest
     progress: Progress = Progress()
     report: Report | None = None
@@ -97,12 +98,15 @@ class Studio:
         self._thread = threading.Thread(target=self._work, name="pila-studio", daemon=True)
         self._thread.start()
 
-    def submit(self, session: str, ask: Callable[[str], GenerateRequest]) -> Job:
+    def submit(
+        self, session: str, ask: Callable[[str], GenerateRequest], *, client: str | None = None
+    ) -> Job:
         """Check a request and let it wait its turn.
 
         Args:
             session: whose it is, for `cancel_session`.
             ask: makes the request, given the token of its result.
+            client: who may fill half of the queue; None may fill it all.
 
         Raises:
             InputError: something about the request is wrong.
@@ -111,12 +115,19 @@ class Studio:
         token = self.results.new_token()
         request = ask(token)
         steps = prepare(request).sampling.steps * (1 + request.compare)
-        job = Job(token=token, session=session, request=request)
+        job = Job(token=token, session=session, client=client, request=request)
         with self._changed:
             if len(self._waiting) >= self._queue_size:
                 raise QueueFull(
                     f"the queue is full: {self._queue_size} requests wait already; try again "
                     "in a while"
+                )
+            share = (self._queue_size + 1) // 2
+            mine = sum(job.client == client for job in self._waiting)
+            if client is not None and mine >= share:
+                raise QueueFull(
+                    f"{mine} of your requests wait already, and one user may have {share} in "
+                    f"this queue of {self._queue_size}; try again in a while, or cancel one"
                 )
             ahead = len(self._waiting) + (self._running is not None)
             job.progress = Progress(ahead=ahead, steps=steps)

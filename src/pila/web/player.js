@@ -73,6 +73,7 @@ customElements.define("pila-player", class extends HTMLElement {
   }
 
   play() {
+    this.running = true;
     const [first, second] = this.videos;
     if (this.frame() >= this.frames - 1) first.currentTime = 0;
     second.currentTime = first.currentTime;
@@ -87,7 +88,9 @@ customElements.define("pila-player", class extends HTMLElement {
 
   pause() {
     this.touched = (this.touched ?? 0) + 1;
+    this.running = false;
     for (const video of this.videos) video.pause();
+    this.tell();
   }
 
   follow() {
@@ -102,6 +105,7 @@ customElements.define("pila-player", class extends HTMLElement {
   }
 
   ended() {
+    if (!this.running) return; // a pause came first
     if (!this.control("repeat").checked) return this.show(this.frames - 1);
     for (const video of this.videos) video.currentTime = 0;
     this.start();

@@ -17,7 +17,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: apt install chromium (or put one on the PATH)"
 )
-WAIT = 60_000
+WAIT = 240_000
 """Milliseconds within which anything must happen: a bound for hangs, not a judgement of speed."""
 SMALL: dict[str, Any] = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
 FIELDS = {

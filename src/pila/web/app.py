@@ -101,9 +101,9 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
             }
         return told | _buttons(asked, busy=busy)
 
-    def on_cancel(client: gr.Request) -> str:
+    def on_cancel(client: gr.Request) -> Any:
         if desk.studio.cancel_session(api.session_of(client)):
-            return fragments.message("Stops after the current step.")
+            return gr.skip()  # the bar says so; a message could come after the job's last one
         return fragments.message("Nothing is being generated.")
 
     buttons = [asked.start, asked.cancel]

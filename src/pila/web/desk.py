@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pila.errors import InputError
@@ -101,6 +101,8 @@ class Desk:
         try:
             while True:
                 now = job.progress
+                if now.state == "running" and job.stop.is_set():
+                    now = replace(now, doing="stops after this step")
                 if now != last:
                     last = now
                     yield now

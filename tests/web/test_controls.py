@@ -268,6 +268,7 @@ def start(visit, control):
     page, before = visit.page, visit.page.evaluate(LATEST_CLIP)
     by_hand = visit.generation == 2
     if by_hand:
+        visit.by_label("optical").set_checked(False)
         visit.by_label("optical").set_checked(True)
         page.wait_for_function("!document.querySelector('#pila-auto input').checked")
     else:

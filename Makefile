@@ -53,7 +53,7 @@ pictures: showcase strip  ## every picture under docs/ that needs no browser; no
 	cp $(OUT)/diagnose/routing-weights.png $(OUT)/diagnose/correction-where.png docs/diagnose/
 
 page-picture: $(PILA)  ## docs/page.png: the page with the demo's prompt, by this machine's Chromium
-	.venv/bin/python -m pila.web.screenshot
+	.venv/bin/python -m pila.web.screenshot "$(PROMPT)"
 
 docs: $(PILA)  ## the pages and the table that derive from relations, scenes and commands
 	.venv/bin/python -m pila.physics.catalogue

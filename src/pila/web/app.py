@@ -152,7 +152,10 @@ def _finds(desk: Desk, asked: Form) -> None:
 
     outputs = [asked.inputs.labels, asked.found, asked.auto, asked.said]
     asked.find.click(on_find, asked.inputs.prompt, outputs, **PRIVATE)
-    asked.inputs.labels.input(lambda: (False, ""), None, [asked.auto, asked.found], **PRIVATE)
+    # In the browser alone: an answer that comes later would undo what is ticked meanwhile.
+    asked.inputs.labels.input(
+        None, None, [asked.auto, asked.found], js="() => [false, '']", **PRIVATE
+    )
 
 
 def _shows(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.State) -> None:

@@ -1,4 +1,4 @@
-"""The documentation's picture of the page: `python -m pila.web.screenshot`, from a clone.
+"""The documentation's picture of the page: `make page-picture`, with the demo's prompt.
 
 It takes the machine's own Chromium, and playwright out of `.[dev]`.
 """
@@ -18,8 +18,6 @@ from pila.video import written_whole
 log = logging.getLogger(__name__)
 
 PICTURE = Path("docs/page.png")
-PROMPT = "a wide hot spot in the middle of a copper plate spreads"
-"""That of `make demo`."""
 WIDTH, HEIGHT = 1280, 900
 FRAME = 24
 """Where the difference shows; the last of the 33 is 32."""
@@ -27,7 +25,7 @@ WAIT = 600_000
 """Milliseconds for the clip on a slow machine."""
 
 
-def take(picture: Path, *, prompt: str = PROMPT, seed: int = 0) -> None:
+def take(picture: Path, *, prompt: str, seed: int = 0) -> None:
     """Start the page, generate a prompt with the page's own values, and photograph it.
 
     Raises:
@@ -87,5 +85,5 @@ def _served() -> Iterator[str]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    take(PICTURE)
+    take(PICTURE, prompt=sys.argv[1])
     log.info("wrote %s", PICTURE)

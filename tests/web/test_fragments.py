@@ -67,6 +67,7 @@ def test_what_became_of_the_prompt():
     assert "drawn as: a small red ball &lt;img" in drawn
     hint = fragments.player(report(hint=f"this is none of the scenes {NASTY}", scene=None, laws={}))
     assert "<p>this is none of the scenes &lt;img" in hint
+    assert "drawn as" not in fragments.player(report(prompt="a ball", drawn_as="a ball"))
     plain = fragments.player(report(drawn_as=None, hint=None))
     assert plain == fragments.player(report())
     assert "drawn as" not in plain

@@ -85,7 +85,9 @@ def player(report: Mapping[str, Any]) -> str:
 def _about(report: Mapping[str, Any]) -> str:
     """What became of the prompt, where the model knows its scenes: the caption, or a hint."""
     drawn_as, hint = report.get("drawn_as"), report.get("hint")
-    drawn = f"<p>drawn as: {escape(drawn_as)}</p>" if drawn_as else ""
+    drawn = (
+        f"<p>drawn as: {escape(drawn_as)}</p>" if drawn_as not in (None, report["prompt"]) else ""
+    )
     return drawn + (f"<p>{escape(hint)}</p>" if hint else "")
 
 

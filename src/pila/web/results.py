@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.generate import Report
-from pila.video import written_whole
 
 CLIP = "pila.mp4"
 REPORT = "report.json"
@@ -58,7 +58,7 @@ class Results:
 
     def save(self, token: str, report: Report) -> None:
         """Keep a finished result's report beside its files."""
-        with written_whole(self.place(token) / REPORT) as part:
+        with atomic_write(self.place(token) / REPORT) as part:
             part.write_text(json.dumps(asdict(report)), encoding="utf-8")
 
     def read(self, token: str) -> dict[str, Any]:

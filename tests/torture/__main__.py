@@ -13,11 +13,11 @@ from typing import Literal
 
 import torch
 import tyro
-
-from pila.progress import progress_bar
 from tests.torture.ground import make_ground
 from tests.torture.page import close_pages
 from tests.torture.plan import attempt, cases, table
+
+from pila.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.torture.process import preload
+
 PROMPT = "a red ball falls"
 SAMPLING = {"height": 32, "width": 32, "num_frames": 9, "fps": 8, "steps": 2}
 LEFT = (".part", ".partial", ".old")
@@ -54,6 +56,7 @@ class Ground:
 
 def make_ground(folder: Path, *, model: Path | None = None, adapter: Path | None = None) -> Ground:
     """Make what is not there yet; a model and an adapter may be given."""
+    preload()
     ground = Ground(
         folder=folder,
         model=model or folder / "model",
@@ -82,7 +85,6 @@ def make_ground(folder: Path, *, model: Path | None = None, adapter: Path | None
 def _make_model(folder: Path) -> None:
     import torch
     from diffusers import WanPipeline
-
     from tests.backbones import tiny
 
     torch.manual_seed(0)
@@ -93,9 +95,9 @@ def _make_model(folder: Path) -> None:
 
 def _make_adapter(folder: Path) -> None:
     import torch
+    from tests.backbones import tiny
 
     from pila.adapter import PilaAdapter
-    from tests.backbones import tiny
 
     torch.manual_seed(0)
     adapter = PilaAdapter(

@@ -116,9 +116,9 @@ def _try_prompt_list(ground: Ground, room: Path, draw: random.Random) -> tuple[s
     mutant = of_json(draw, ground.prompts.read_bytes())
     (room / "prompts.json").write_bytes(mutant.content)
     options = ("--output", str(room / "out"), "--model", str(ground.model), "--steps", "1")
+    options += ("--device", "cpu")
     ended = run_command(
-        ["evaluate", "vbench2", "generate", "--prompts", str(room / "prompts.json"), *options]
-        + ["--device", "cpu"],
+        ["evaluate", "vbench2", "generate", "--prompts", str(room / "prompts.json"), *options],
         room / "said",
     )
     return f"prompts.json: {mutant.kind}", _checked(ended, room / "out", {}, same=False)
@@ -138,7 +138,7 @@ def _try_world_record(ground: Ground, room: Path, draw: random.Random) -> tuple[
     mutant = of_json(draw, (copy / path).read_bytes())
     _mutated(copy, path, mutant)
     ended = run_command(["world", "make", "--out", str(copy), *args], room / "said")
-    fault = fault_of(ended) or (left_in(copy) and "a part is left over") or None
+    fault = fault_of(ended) or ("a part is left over" if left_in(copy) else None)
     return f"world record: {mutant.kind}", fault
 
 
@@ -236,16 +236,16 @@ def _try_prompt(ground: Ground, room: Path, draw: random.Random) -> tuple[str, s
         return f"labelled {prompt[:40]!r}", fault
     clip = ["--output", str(room / "out" / "clip.mp4")]
     ended = run_command(["generate", prompt, *clip, *ground.generate], room / "said")
-    fault = None if ended.code == 0 and "usage" in ended.out else None
     if ended.code == 0 and not (room / "out").exists():
         return f"drawn {prompt[:40]!r}", None if ended.out else "nothing is written"
-    return f"drawn {prompt[:40]!r}", fault or _checked(ended, room / "out", {}, same=False)
+    return f"drawn {prompt[:40]!r}", _checked(ended, room / "out", {}, same=False)
 
 
 def _try_answer(ground: Ground, room: Path, draw: random.Random) -> tuple[str, str | None]:
-    from pila.physics import Category
     from tests.labels.chat_server import completion
     from tests.torture.page import answering
+
+    from pila.physics import Category
 
     mutant = of_answer(draw, completion(json.dumps(ANSWER)))
     with answering(mutant.content, room) as url:

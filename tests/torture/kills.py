@@ -52,8 +52,8 @@ def _train(ground: Ground, out: Path) -> list[str]:
 
 def _experiment(ground: Ground, out: Path) -> list[str]:
     given = ("--model", str(ground.model), "--adapters", f"pila={ground.adapter}")
-    options = ("--prompts", "2", "--noise-seeds", "1", "--steps", "1", "--processes", "1")
-    return ["experiment", "laws", "--output", str(out), *given, *options]
+    options = ("--clips", "2", "--processes", "1")
+    return ["experiment", "bank", "--output", str(out), *given, *options]
 
 
 def _evaluate(ground: Ground, out: Path) -> list[str]:
@@ -148,7 +148,8 @@ def _run(
             rank.kill()
     for rank in ranks[1:]:
         rank.wait()
-    return first, any([rank.orphans() for rank in ranks])
+    left = [rank.orphans() for rank in ranks]
+    return first, any(left)
 
 
 def _free_port() -> int:

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import psutil
-
 from tests.mutations import flipped, of_json
 from tests.torture.ground import PROMPT, Ground
 from tests.torture.process import MEMORY, Command, hang_limit

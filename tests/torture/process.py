@@ -10,7 +10,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -20,6 +22,25 @@ MEMORY = 4 * 2**30
 HANG = 60.0
 """Seconds without an end, on a machine that does nothing else."""
 TICK = 0.004
+
+
+NEEDED = (
+    *("pila.generate", "pila.experiment", "pila.evaluation", "pila.train.loop", "pila.train.tasks"),
+    *("pila.data.shards", "pila.data.sources", "pila.labels.llm", "pila.recipes", "openai"),
+    *("pila.cli", "cv2", "av", "pyarrow.parquet", "pila.world", "pandas", "scipy.ndimage"),
+)
+"""What commands import; copies of a process that has it need not."""
+
+
+def preload() -> None:
+    """Import what commands take, and have OpenCV start no threads, which copies would lack."""
+    for name in NEEDED:
+        with suppress(ImportError):
+            import_module(name)
+    from diffusers import WanPipeline  # noqa: F401
+    from transformers import UMT5EncoderModel  # noqa: F401
+
+    sys.modules["cv2"].setNumThreads(1)
 
 
 @dataclass(frozen=True, slots=True)

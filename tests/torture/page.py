@@ -115,6 +115,8 @@ def try_page(ground: Ground, room: Path, draw: random.Random) -> tuple[str, str 
             fault = "the page is not served any more"
     except httpx.TimeoutException:
         fault = f"hangs: no answer within {hang_limit():.0f} s"
+    except httpx.TransportError as error:
+        fault = f"the connection breaks ({error}): {page.faults() or 'nothing in the log'}"
     return kind, fault
 
 

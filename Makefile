@@ -8,7 +8,8 @@ OUT ?= out/demo
 PILA := .venv/bin/pila
 
 .DEFAULT_GOAL := $(PILA)
-.PHONY: demo strip pictures showcase page-picture docs site smoke test lint format types check clean
+.PHONY: demo strip pictures showcase page-picture docs site smoke test torture lint format types check
+.PHONY: clean
 .PHONY: embedded embedded-vae embedded-text embedded-generator embedded-adapter embedded-controls
 
 # A .venv is kept where it is whole and its Python is one of these, and PYTHON's where that is given.
@@ -69,6 +70,9 @@ smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 # One thread in each process: more would wait for one another.
 test: $(PILA)  ## the whole suite, a process a core, eight at most; ARGS="-m 'not slow'" for the quick part
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
+
+torture: $(PILA)  ## hours: kills, crash points, nonsense; resumes; ARGS="--only kill" (docs/reliability.md)
+	OMP_NUM_THREADS=1 .venv/bin/python -m tests.torture $(ARGS)
 
 lint: $(PILA)
 	.venv/bin/ruff check && .venv/bin/ruff format --check

@@ -1,7 +1,5 @@
-"""Video files appear whole or not at all, and read back as what was written."""
+"""Video files read back as what was written."""
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,7 @@ from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View
 from pila.errors import InputError
 from pila.evaluate.benchmarks.prompt_list import damage
-from pila.video import (
-    LEFT_OVER,
-    clear_left_over,
-    read_video,
-    side_by_side,
-    write_lossless,
-    write_video,
-    written_whole,
-)
+from pila.video import read_video, side_by_side, write_lossless, write_video
 
 
 def clip(frames=9, height=32, width=48):
@@ -90,31 +80,6 @@ def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):
     assert damage(path) is None
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_broken_write(tmp_path, error):
-    (tmp_path / "kept.txt").write_text("before")
-
-    def write():
-        with written_whole(tmp_path / "kept.txt") as part:
-            part.write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        write()
-    assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
-    assert (tmp_path / "kept.txt").read_text() == "before"
-
-
-def test_full_disk_is_an_input_error(tmp_path):
-    def write():
-        with written_whole(tmp_path / "clip"):
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(InputError, match=r"No space left on device; free space"):
-        write()
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("content", [b"", b"not a video", b"\x00" * 4096])
 def test_junk_is_refused(tmp_path, content):
     (tmp_path / "junk.mp4").write_bytes(content)
@@ -137,12 +102,3 @@ def test_side_by_side_enlarges_small_clips(height, factor):
     assert w == 2 * factor * 64 + 8
     assert both[0, :32].max() > 200, "the bar carries names"
     assert np.abs(both[:, 32:, : factor * 64].mean() - left.mean()) < 3
-
-
-def test_only_old_parts_are_left_over(tmp_path):
-    for name, age in ((".a.mp4.1.part", 2 * LEFT_OVER), (".b.mp4.2.part", 0.0)):
-        (tmp_path / name).write_bytes(b"half")
-        then = time.time() - age
-        os.utime(tmp_path / name, (then, then))
-    clear_left_over(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == [".b.mp4.2.part"]

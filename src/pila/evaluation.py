@@ -1,6 +1,7 @@
 """What `pila evaluate` runs, checked in full before anything is generated or judged."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pila.evaluate.benchmarks import (
     videophy2,
 )
 from pila.evaluate.benchmarks.compare import compare, write_table
-from pila.evaluate.benchmarks.generating import Made, Method, Shared, generate
+from pila.evaluate.benchmarks.generating import Made, Method, Shared, generate, share
 from pila.evaluate.benchmarks.prompt_list import PromptList, read_prompts, write_prompts
 from pila.evaluate.benchmarks.records import write_json
 from pila.evaluate.benchmarks.results import Result, read_result, write_result
@@ -25,6 +26,7 @@ from pila.evaluate.judges import Judge
 from pila.evaluate.laws import FROZEN
 from pila.evaluate.sampling import is_generator
 from pila.experiment import read_methods
+from pila.files import sole_writer
 from pila.plan import (
     Grid,
     Sampling,
@@ -140,18 +142,20 @@ def make_clips(
         raise InputError("there are 0 methods; name adapters, or leave the frozen generator in")
     check_writable(output)
     only_own_progress()
-    return [
-        generate(
-            listed,
-            output / method.name,
-            method,
-            shared,
-            device=request.device,
-            dtype=request.dtype,
-            offload=request.offload,
-        )
-        for method in methods
-    ]
+    # Of several processes the first holds the folder for all of them.
+    with sole_writer(output) if share()[0] == 0 else nullcontext():
+        return [
+            generate(
+                listed,
+                output / method.name,
+                method,
+                shared,
+                device=request.device,
+                dtype=request.dtype,
+                offload=request.offload,
+            )
+            for method in methods
+        ]
 
 
 def judge_clips(

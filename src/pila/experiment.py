@@ -18,6 +18,7 @@ from pila.evaluate.experiments.definition import Measure
 from pila.evaluate.experiments.runs import Runs, chosen_arms
 from pila.evaluate.experiments.setting import Setting
 from pila.evaluate.sampling import DEVELOPMENT_SEED, HELD_OUT_SEED, own_world
+from pila.files import sole_writer
 from pila.plan import check_sampling, check_writable
 from pila.provenance import weights_hash
 from pila.world.registry import SCENES
@@ -83,7 +84,8 @@ def run_laws(
     )
     methods = read_methods(adapters, folder)
     check_writable(output)
-    return laws.run(methods, output, protocol, processes=processes)
+    with sole_writer(output):
+        return laws.run(methods, output, protocol, processes=processes)
 
 
 def run_measures(
@@ -115,15 +117,16 @@ def run_measures(
         own = own_world(folder, model)
         vae, scenes, size = folder / "vae", tuple(own["scenes"]), own["height"]
     check_writable(output)
-    return measures.run(
-        output,
-        vae=vae,
-        scenes=scenes,
-        clips=clips,
-        vae_clips=vae_clips,
-        size=size,
-        processes=processes,
-    )
+    with sole_writer(output):
+        return measures.run(
+            output,
+            vae=vae,
+            scenes=scenes,
+            clips=clips,
+            vae_clips=vae_clips,
+            size=size,
+            processes=processes,
+        )
 
 
 def run_bank(
@@ -151,7 +154,8 @@ def run_bank(
     for name, place in places.items():
         _require_bank(place, f"adapters has {name}={place}")
     check_writable(output)
-    return bank.run(places, output, model=model, clips=clips, processes=processes)
+    with sole_writer(output):
+        return bank.run(places, output, model=model, clips=clips, processes=processes)
 
 
 def run_score(
@@ -177,15 +181,16 @@ def run_score(
     _, own = _checked_world(model, processes)
     _require_bank(adapter, f"adapter is {adapter}")
     check_writable(output)
-    return score_worth.run(
-        output,
-        model=model,
-        adapter=adapter,
-        scenes=own["scenes"],
-        clips=clips,
-        size=own["height"],
-        processes=processes,
-    )
+    with sole_writer(output):
+        return score_worth.run(
+            output,
+            model=model,
+            adapter=adapter,
+            scenes=own["scenes"],
+            clips=clips,
+            size=own["height"],
+            processes=processes,
+        )
 
 
 def run_prompts(
@@ -207,7 +212,8 @@ def run_prompts(
     if processes < 1:
         raise InputError(f"processes is {processes}; use at least 1")
     check_writable(output)
-    return run(output, seed=seed, half=None if half == "both" else half, processes=processes)
+    with sole_writer(output):
+        return run(output, seed=seed, half=None if half == "both" else half, processes=processes)
 
 
 def run_table(name: str, *, output: Path | None = None, **options: Any) -> Table:
@@ -409,10 +415,11 @@ def _there(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:
 def _run(setting: Setting) -> Table:
     """The experiment's measures in turn; the first gives `results.json`."""
     tables = []
-    for measure in setting.experiment.measures:
-        module = import_module(f"pila.evaluate.experiments.{_RUNNERS[measure]}")
-        results = module.run(setting)
-        tables.append((results, module.markdown(results)))
+    with sole_writer(setting.out):
+        for measure in setting.experiment.measures:
+            module = import_module(f"pila.evaluate.experiments.{_RUNNERS[measure]}")
+            results = module.run(setting)
+            tables.append((results, module.markdown(results)))
     return tables[0][0], "\n".join(text for _, text in tables)
 
 

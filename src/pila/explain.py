@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from pila.diagnose.recorder import Recorder
+from pila.files import atomic_write
 from pila.physics.bank import Category, Slot, readout
-from pila.video import written_whole
 
 LABELLED, ROUTED = "#b34700", "#5b6b80"
 AMOUNT = "cividis"
@@ -263,6 +263,6 @@ def _figure(height: float, *, rows: int = 1) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png", dpi=DPI)
     return path

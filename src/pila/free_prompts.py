@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from pila.evaluate.store import Rows, rows_of
+from pila.files import atomic_write
 from pila.generate import generate, load
 from pila.labels.captions import FILE, read_captions
 from pila.provenance import commit, weights_hash
 from pila.request import GenerateRequest
-from pila.video import written_whole
 
 BATCH = 4
 """Prompts of one job."""
@@ -74,9 +74,9 @@ def run(output: Path, *, seed: int = 0, half: str | None = None, processes: int 
         "rows": [row for part in rows for row in part],
     }
     output.mkdir(parents=True, exist_ok=True)
-    with written_whole(output / "results.json") as part:
+    with atomic_write(output / "results.json") as part:
         part.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
-    with written_whole(output / "results.md") as part:
+    with atomic_write(output / "results.md") as part:
         part.write_text(markdown(results), encoding="utf-8")
     return results
 

@@ -13,6 +13,7 @@ import numpy as np
 from pila.backbones.attachments import branches_on, denoisers_of, generator_alone, names_on
 from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
+from pila.files import clear_left_over
 from pila.labels.parser import Parse, Parser, make_parser
 from pila.physics.layout import Category
 from pila.plan import Plan, prepare
@@ -348,6 +349,8 @@ def _write(
     from pila import explain
 
     files, fps = plan.files, plan.sampling.fps
+    for folder in {files.output.parent, files.explain or files.output.parent}:
+        clear_left_over(folder)
     # The corrected clip comes last, after the frozen one where both were made.
     name, result = list(clips.items())[-1]
     written: dict[str, Any] = {"output": str(files.output)}

@@ -160,9 +160,9 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     }
     if request.html is not None:
         from pila.diagnose.score_page import page
-        from pila.video import written_whole
+        from pila.files import atomic_write
 
-        with written_whole(request.html) as part:
+        with atomic_write(request.html) as part:
             part.write_text(page(results), encoding="utf-8")
     return results
 

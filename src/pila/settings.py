@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pila.backbones.embedded import split_places, whole_path
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.physics.layout import Category
 from pila.provenance import versions
 from pila.request import GenerateRequest
-from pila.video import written_whole
 
 if TYPE_CHECKING:
     from pila.plan import Sampling
@@ -73,7 +73,7 @@ def write_settings(path: Path, request: GenerateRequest) -> None:
     """
     values = {name: getattr(request, name) for name in KEPT}
     record = {KEY: VERSION, "settings": values, "made_with": versions()}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -1,9 +1,6 @@
-"""Video files: whole or not at all, read back as uint8 frames, two clips beside each other."""
+"""Video files: written whole or not at all, read as uint8 frames, shown beside each other."""
 
-import os
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +8,11 @@ from typing import Any, cast
 import numpy as np
 
 from pila.errors import InputError
+from pila.files import atomic_write
 
 CRF = 12
 """x264's quality for clips to look at: no visible loss. Measure on frames or on lossless RGB:
 4:2:0 chroma alone costs saturated colours down to 28 dB."""
-LEFT_OVER = 3600.0
-"""Seconds after which a part of a file is no longer written by anyone."""
 MOST_BYTES = 2**31
 """Of frames that `read_video` holds at once; what takes more is read frame by frame."""
 BT601, BT709, LIMITED = 6, 1, 1
@@ -25,40 +21,6 @@ MIN_VIEW_HEIGHT = 288
 BAR_HEIGHT = 32
 GAP = 8
 INK, PAPER = (240, 240, 240), (24, 24, 28)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place only if the block succeeds.
-
-    Raises:
-        InputError: the place cannot be written (missing rights, full disk).
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} could not be written: {error.strerror or error}; "
-            "free space or choose another folder"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def clear_left_over(folder: Path) -> None:
-    """Remove what a call that was killed in the middle of a file has left in a folder.
-
-    Safetensors' own temporary files lie there, too: it writes beside the part that it is given.
-    What is younger than an hour may be another process's, which still writes it.
-    """
-    for pattern in (".*.part", ".tmp*"):
-        for left in folder.glob(pattern):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > LEFT_OVER:
-                    left.unlink()
 
 
 def write_video(path: Path, frames: np.ndarray, *, fps: float) -> None:
@@ -90,7 +52,7 @@ def _write(
 
     # FFmpeg takes what stands before a colon in a relative path for a protocol.
     with (
-        written_whole(path) as part,
+        atomic_write(path) as part,
         av.open(str(part.absolute()), "w", format="mp4") as container,
     ):
         rate = Fraction(fps).limit_denominator(1001)

@@ -9,8 +9,8 @@ import torch
 from tests.train.crashes import DONE, KILLED, SAID, SURVIVED, ended_at
 
 from pila.errors import InputError
+from pila.files import mend, whole_folder
 from pila.train import checkpoint
-from pila.train.folders import mend, whole_folder
 
 LOSSES = {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.35}
 """Validation after each step."""

@@ -242,8 +242,8 @@ def _added(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> d
 
     Each row says what it was measured with: a file's rows may be of several commits.
     """
+    from pila.files import atomic_write
     from pila.provenance import commit
-    from pila.video import written_whole
 
     name = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
     path = folder / f"{name}-{datetime.now(UTC).date()}.json"
@@ -255,7 +255,7 @@ def _added(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> d
         before = [once | row for row in kept["rows"]]
     about = about | {"commit": commit()}
     results = {"device": about["device"], "rows": before + [about | row for row in rows]}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(results, indent=1) + "\n")
     return results | {"file": str(path)}
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pila.errors import InputError
+from pila.files import atomic_write, clear_left_over
 from pila.progress import progress_bar
 from pila.provenance import weights_hash
-from pila.video import written_whole
 from pila.workers import workers
 from pila.world.corpus import CorpusConfig, category_flags, make, sources_of
 
@@ -69,6 +69,7 @@ class LatentCache:
         key = f"{key}-{sources_of(world.named)}"
         self.folder = cache_root() / "latents" / key
         self.folder.mkdir(parents=True, exist_ok=True)
+        clear_left_over(self.folder)
         self._shards: dict[int, tuple[Tensor, list[str], Tensor]] = {}
 
     def __len__(self) -> int:
@@ -138,5 +139,5 @@ def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
     z = vae.encode(x.float() / 127.5 - 1).latent_dist.mode()
     z = normalise(z, vae.config.latents_mean, vae.config.latents_std)
     captions = json.dumps([clip.caption for clip in clips])
-    with written_whole(path) as part:
-        save_file({"latents": z.half().contiguous()}, part, metadata={"captions": captions})
+    with atomic_write(path) as part:
+        part.write_bytes(save({"latents": z.half().contiguous()}, metadata={"captions": captions}))

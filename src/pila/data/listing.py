@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pila.data.records import VideoRecord
 from pila.errors import InputError
-from pila.video import written_whole
+from pila.files import atomic_write
 
 COLUMNS = ("name", "file", "member", "caption", "categories")
 
@@ -35,7 +35,7 @@ def write_csv(path: Path, records: Sequence[VideoRecord], root: Path) -> None:
     Raises:
         InputError: the file cannot be written, or a video lies outside `root`.
     """
-    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for record in records:

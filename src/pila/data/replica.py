@@ -12,8 +12,6 @@ has the true size, scene and seed, and README.txt in the folder says so, too.
 import copy
 import hashlib
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import numpy as np
 
 from pila.data.laws import DYNAMICS, OPTICS, THERMODYNAMICS, Law
 from pila.errors import InputError
+from pila.files import whole_folder
 from pila.physics.layout import Category
 from pila.video import write_video
 from pila.world.registry import scene_named, simulate
@@ -195,26 +194,13 @@ def write_replica(
             )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root} is not an empty folder; choose another one")
-    beside = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.part")
-    try:
-        replica = _write(beside, clips, seed, canvas, archives, chosen)
-        if root.exists():
-            root.rmdir()
-        beside.replace(root)
-    except OSError as error:
-        raise InputError(
-            f"{root} could not be written: {error.strerror or error}; "
-            "free space or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return replica
+    with whole_folder(root.absolute()) as beside:
+        return _write(beside, clips, seed, canvas, archives, chosen)
 
 
 def _write(
     folder: Path, clips: int, seed: int, canvas: Canvas, archives: int, scenes: Sequence[str]
 ) -> Replica:
-    folder.mkdir(parents=True)
     made: list[_Clip] = []
     sound: dict[str, tuple[Category, ...]] = {}
     frames: list[np.ndarray] = []

@@ -27,8 +27,8 @@ from safetensors import SafetensorError
 
 from pila.data.flow_targets import TrueTargets
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.physics.layout import Category, Slot
-from pila.video import written_whole
 
 VERSION = 1
 AGAIN = "run the same `pila data cache` command again: it makes what is missing"
@@ -185,11 +185,11 @@ def write_shard(
     """
     named = {f"{i:03d}.{kind}": a for i, clip in enumerate(clips) for kind, a in clip.items()}
     content = safetensors.numpy.save(named)
-    with written_whole(shard_path(folder, shard)) as part:
+    with atomic_write(shard_path(folder, shard)) as part:
         part.write_bytes(content)
     said = {"rows": [asdict(r) for r in rows], "excluded": [asdict(e) for e in excluded]}
     text = json.dumps(said, indent=1)
-    with written_whole(sidecar_path(folder, shard)) as part:
+    with atomic_write(sidecar_path(folder, shard)) as part:
         part.write_text(text)
     return len(content) + len(text)
 
@@ -241,7 +241,7 @@ def write_header(folder: Path, header: Header) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    with written_whole(folder / "cache.json") as part:
+    with atomic_write(folder / "cache.json") as part:
         part.write_text(json.dumps(asdict(header), indent=1) + "\n")
 
 
@@ -289,7 +289,7 @@ def write_index(folder: Path, rows: Iterable[Row], excluded: Iterable[Excluded])
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with written_whole(folder / "excluded.jsonl") as part:
+    with atomic_write(folder / "excluded.jsonl") as part:
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in excluded))
     kinds = {
         "name": pa.string(),
@@ -306,7 +306,7 @@ def write_index(folder: Path, rows: Iterable[Row], excluded: Iterable[Excluded])
         "sha256": pa.string(),
     }
     table = pa.Table.from_pylist([asdict(r) for r in rows], schema=pa.schema(kinds))
-    with written_whole(folder / "index.parquet") as part:
+    with atomic_write(folder / "index.parquet") as part:
         pq.write_table(table, part)
 
 

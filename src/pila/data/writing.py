@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ from pila.data.preparing import Job, Prepared, prepared
 from pila.data.records import ClipError, Record, Source, View
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
+from pila.files import LOCK, atomic_write, sole_writer
 from pila.progress import only_own_progress, progress_bar
-from pila.video import clear_left_over, written_whole
 
 SHARD_CLIPS = 64
 PATIENCE = timedelta(days=7)
@@ -115,7 +115,7 @@ def write_shards(
     place = _device(device)
     records = _checked(source.records())
     start = time.perf_counter()
-    with _launched() as launch:
+    with _launched() as launch, sole_writer(out) if launch.rank == 0 else nullcontext():
         if launch.rank == 0:
             hashes = facts.hashes()
             _begin(
@@ -330,18 +330,17 @@ def _begin(out: Path, header: Header) -> None:
     """Check the folder, or begin it."""
     if (out / "cache.json").is_file():
         files.check_same(out, header)
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(p.name != LOCK for p in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no cache; {files.FRESH}")
     else:
         files.write_header(out, header)
-    clear_left_over(out)
 
 
 def _write_empty(out: Path, encoders: Encoders) -> None:
     import safetensors.numpy
 
     text = np.ascontiguousarray(encoders.text("").numpy(), np.float16)
-    with written_whole(out / "empty.safetensors") as part:
+    with atomic_write(out / "empty.safetensors") as part:
         part.write_bytes(safetensors.numpy.save({"text": text}))
 
 

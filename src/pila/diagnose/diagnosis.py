@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.diagnose.style import save, styled
-from pila.video import written_whole
+from pila.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +69,12 @@ class Diagnosis:
                 files += save(picture.draw(), folder, picture.name)
         for table in self.tables:
             path = folder / f"{table.name}.csv"
-            with written_whole(path) as part:
+            with atomic_write(path) as part:
                 part.write_text(as_csv(table))
             files.append(path)
         numbers = as_json({"diagnosis": self.name, "about": self.about, **self.numbers})
         path = folder / f"{self.name}.json"
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(numbers, indent=1))
         return numbers | {"files": [str(f) for f in [*files, path]]}
 

@@ -15,8 +15,8 @@ from typing import Any
 from pila import __version__
 from pila.diagnose.diagnosis import Diagnosis, Table, cell
 from pila.diagnose.run_folder import Run
+from pila.files import atomic_write
 from pila.provenance import commit
-from pila.video import written_whole
 
 STYLE = """
 :root { color-scheme: light; }
@@ -60,7 +60,7 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(page(run, sections), encoding="utf-8")
     return path
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pila.video import written_whole
+from pila.files import atomic_write
 
 ROWS, COLUMNS = 2, 3
 LONGEST = 60
@@ -64,7 +64,7 @@ def draw(report: Any, worst: tuple[float, np.ndarray, np.ndarray], path: Path) -
         )
         cell.set_title(f"{start + 4 * index / report.fps:.2f} s", fontsize=9)
     below.colorbar(shown, ax=cells.tolist(), label="residual", shrink=0.8)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png", dpi=130)
     return path
 

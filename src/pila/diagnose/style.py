@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pila.files import atomic_write
 from pila.physics.layout import Category, Slot
-from pila.video import written_whole
 
 PAGE = 6.9
 """Width of both columns of a page [inches]."""
@@ -121,8 +121,8 @@ def save(figure: Any, folder: Path, name: str) -> tuple[Path, Path]:
     # Laid out once for both files: with many panels that takes longer than drawing.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    with written_whole(pdf) as part:
+    with atomic_write(pdf) as part:
         figure.savefig(part, format="pdf", metadata={"CreationDate": None})
-    with written_whole(png) as part:
+    with atomic_write(png) as part:
         figure.savefig(part, format="png", dpi=DPI)
     return pdf, png

@@ -19,9 +19,9 @@ from pila.backbones.repository import own_config
 from pila.errors import InputError
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import Estimate, mean_estimate
+from pila.files import atomic_write
 from pila.physics.layout import Category, Slot
 from pila.provenance import commit, weights_hash
-from pila.video import written_whole
 from pila.world import SCENES, Canvas, Clip, simulate
 
 ROWS = 1
@@ -76,9 +76,9 @@ def run(
         "scenes": list(dict.fromkeys(row["scene"] for row in rows)),
         "weights": {name: weights_hash(adapter_folder(place)) for name, place in adapters.items()},
     }
-    with written_whole(out / "bank.json") as part:
+    with atomic_write(out / "bank.json") as part:
         part.write_text(json.dumps(results, indent=1))
-    with written_whole(out / "bank.md") as part:
+    with atomic_write(out / "bank.md") as part:
         part.write_text(markdown(results))
     return results
 

@@ -25,8 +25,8 @@ from pila.evaluate.sampling import (
     weights_of,
 )
 from pila.evaluate.store import Rows, rows_of
+from pila.files import atomic_write
 from pila.provenance import commit
-from pila.video import written_whole
 from pila.world import Clip, measure
 from pila.world.corpus import source_of
 
@@ -69,7 +69,7 @@ def write_clips(clips: Sequence[Mapping[str, Any]], out: Path) -> None:
     the file.
     """
     lines = [json.dumps({k: v for k, v in c.items() if k != "features"}) for c in clips]
-    with written_whole(out / "clips.jsonl") as part:
+    with atomic_write(out / "clips.jsonl") as part:
         part.write_text("".join(json.dumps(_short(line)) + "\n" for line in lines))
 
 

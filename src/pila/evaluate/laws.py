@@ -16,8 +16,8 @@ from pila.evaluate import quality
 from pila.evaluate.clips import CONTROLS, FROZEN, TRUE, clips_of, facts, tolerances, write_clips
 from pila.evaluate.sampling import HELD_OUT_SEED, Method, Protocol, is_generator
 from pila.evaluate.table import Estimate, gap_closed, mean_estimate, spread
+from pila.files import atomic_write
 from pila.physics.layout import Category
-from pila.video import written_whole
 from pila.world import SCENES
 
 __all__ = ["FROZEN", "HELD_OUT_SEED", "TRUE", "Method", "Protocol", "is_generator", "run"]
@@ -41,9 +41,9 @@ def run(
     results = tabulate(clips, list(dict.fromkeys(m.name for m in methods)), tolerance)
     results |= facts(methods, protocol)
     write_clips(clips, out)
-    with written_whole(out / "results.json") as part:
+    with atomic_write(out / "results.json") as part:
         part.write_text(json.dumps(results, indent=1))
-    with written_whole(out / "results.md") as part:
+    with atomic_write(out / "results.md") as part:
         part.write_text(markdown(results))
     return results
 

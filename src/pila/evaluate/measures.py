@@ -18,8 +18,8 @@ from pila.errors import InputError
 from pila.evaluate.round_trip import psnr, through_vae
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import Estimate, roc_area
+from pila.files import atomic_write
 from pila.provenance import commit, weights_hash
-from pila.video import written_whole
 from pila.world import SCENES, Canvas, measure, scene_named, simulate
 from pila.world.corpus import source_of
 
@@ -105,9 +105,9 @@ def run(
         "size": size,
         "first_seed": FIRST_SEED,
     }
-    with written_whole(out / "measures.json") as part:
+    with atomic_write(out / "measures.json") as part:
         part.write_text(json.dumps(results, indent=1))
-    with written_whole(out / "measures.md") as part:
+    with atomic_write(out / "measures.md") as part:
         part.write_text(markdown(results))
     return results
 

@@ -12,8 +12,8 @@ from pila.data.latents import cache_root
 from pila.evaluate import measures
 from pila.evaluate.round_trip import encoded
 from pila.evaluate.sampling import Protocol
+from pila.files import atomic_write
 from pila.provenance import weights_hash
-from pila.video import written_whole
 from pila.world import SCENES, Canvas, simulate
 from pila.world.corpus import source_of
 
@@ -107,7 +107,7 @@ def _kept(
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         latents = {kind: encoded(vae, f)[0].half().numpy() for kind, f in make().items()}
-        with written_whole(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             np.savez(file, **latents)
     with np.load(path) as kept:
         return {kind: kept[kind].astype(np.float32) for kind in kept.files}

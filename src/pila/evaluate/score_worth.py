@@ -20,9 +20,9 @@ from pila.errors import InputError
 from pila.evaluate.steadiness import MEASURES, Weighing, weigh
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import RESAMPLES, Estimate
+from pila.files import atomic_write
 from pila.physics.layout import Category
 from pila.provenance import commit, weights_hash
-from pila.video import written_whole
 from pila.world import SCENES, Canvas, simulate
 
 FIRST_SEED = 520_000
@@ -93,9 +93,9 @@ def run(
         "size": size,
         "commit": commit(),
     }
-    with written_whole(out / "score.json") as part:
+    with atomic_write(out / "score.json") as part:
         part.write_text(json.dumps(results, indent=1) + "\n")
-    with written_whole(out / "score.md") as part:
+    with atomic_write(out / "score.md") as part:
         part.write_text(markdown(results))
     return results
 

@@ -17,9 +17,9 @@ import numpy as np
 from pila.evaluate.clips import BATCH, FROZEN, facts, tolerances
 from pila.evaluate.quality import motion
 from pila.evaluate.sampling import HELD_OUT_SEED, Method, Protocol, sampled
+from pila.files import atomic_write
 from pila.physics.layout import Category
 from pila.progress import only_own_progress, progress_bar
-from pila.video import written_whole
 from pila.world import SCENES, Canvas, Clip, measure, simulate
 
 log = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ def write(root: Path) -> None:
         "demo_rule": DEMO_RULE,
         "demo": for_demo,
     }
-    with written_whole(root / RECORD) as part:
+    with atomic_write(root / RECORD) as part:
         part.write_text(json.dumps(record, indent=1) + "\n")
     log.info("wrote %s and %s", root / PICTURE, root / RECORD)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pila.evaluate.clips import FROZEN
-from pila.video import written_whole
+from pila.files import atomic_write
 
 if TYPE_CHECKING:
     from pila.evaluate.showcase import Example
@@ -46,7 +46,7 @@ def draw(examples: Sequence["Example"], path: Path, *, fps: float) -> Path:
     pictures = pages(examples)
     step = round(1000 * SLOWER / fps)
     durations = [step] * (len(pictures) - 1) + [REST]
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         pictures[0].save(
             part,
             format="WEBP",

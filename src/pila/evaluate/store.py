@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pila.data.latents import cache_root
+from pila.files import atomic_write, clear_left_over
 from pila.progress import only_own_progress, progress_bar
-from pila.video import written_whole
 from pila.workers import workers
 
 Job = TypeVar("Job")
@@ -36,6 +36,7 @@ def rows_of(
     """
     folder = cache_root() / name
     folder.mkdir(parents=True, exist_ok=True)
+    clear_left_over(folder)
     paths = [folder / f"{_digest(key(job))}.json" for job in jobs]
     tasks = [(make, job, path) for job, path in zip(jobs, paths, strict=True)]
     missing = [task for task in tasks if not task[-1].exists()]
@@ -50,7 +51,7 @@ def _keep(task: tuple[Callable[[Any], Rows], Any, Path]) -> None:
     make, job, path = task
     only_own_progress()
     rows = make(job)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(rows))
 
 

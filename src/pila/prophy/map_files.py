@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.physics.layout import Category
-from pila.video import written_whole
 
 VERSION = 1
 AGAIN = "make the maps again: what is missing is made"
@@ -67,10 +67,10 @@ def write(
     excluded: Sequence[Excluded],
 ) -> None:
     """Tensors first, then what says that they are whole."""
-    with written_whole(path_of(folder, shard)) as part:
+    with atomic_write(path_of(folder, shard)) as part:
         part.write_bytes(safetensors.numpy.save(dict(tensors)))
     said = {"mapped": [asdict(m) for m in mapped], "excluded": [asdict(e) for e in excluded]}
-    with written_whole(sidecar_of(folder, shard)) as part:
+    with atomic_write(sidecar_of(folder, shard)) as part:
         part.write_text(json.dumps(said, indent=1))
 
 

@@ -33,10 +33,10 @@ from pila.data.records import ClipError
 from pila.data.shard_files import Excluded, Header, Row
 from pila.data.shards import OPEN_SHARDS, Shards
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.prophy import map_files as files
-from pila.video import written_whole
 
 
 class Maker(Protocol):
@@ -122,7 +122,7 @@ def write_maps(
                 f"none of the {len(shards)} clips can be mapped; the first, {excluded[0].name}: "
                 f"{excluded[0].reason}"
             )
-        with written_whole(place / "maps-excluded.jsonl") as file:
+        with atomic_write(place / "maps-excluded.jsonl") as file:
             file.write_text("".join(json.dumps(asdict(e)) + "\n" for e in excluded))
     return MapsWritten(
         clips=clips,
@@ -291,7 +291,7 @@ def _begin(folder: Path, shards: Shards, maker: Maker) -> None:
             differing = "; ".join(f"{k} is {old.get(k)} there, {new.get(k)} asked" for k in keys)
             raise InputError(f"{folder} holds other maps ({differing}); {files.ELSEWHERE}")
         return
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(asked, indent=1) + "\n")
 
 

@@ -11,10 +11,10 @@ from pila.backbones.attachments import Attachment, look_at
 from pila.backbones.embedded import EMBEDDED_ADAPTER, HUB_ID, find_adapter
 from pila.backbones.repository import read_json
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.plan import check_writable
 from pila.share.card import Training, is_on_hub, read_results, write_card
 from pila.snapshots import asking_the_hub
-from pila.video import written_whole
 
 CARD = Path("model_card.md")
 """Where a dry run writes the card."""
@@ -102,7 +102,7 @@ def push(
         if place.exists():
             raise InputError(f"{place} is there already; delete it, or name another --card")
         check_writable(place.parent)
-        with written_whole(place) as part:
+        with atomic_write(place) as part:
             part.write_text(text, encoding="utf-8")
     elif card is not None:
         if not card.is_file():

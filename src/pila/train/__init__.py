@@ -3,8 +3,10 @@
 import json as json_module
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -108,6 +110,7 @@ def run(
             shown = whole(stages, start=start, missing=missing)
             print(json_module.dumps(shown, indent=None if json else 2))  # noqa: T201
         return None
+    from pila.files import sole_writer
     from pila.train.stopping import StopSignals
 
     options: dict[str, Any] = {
@@ -116,7 +119,8 @@ def run(
         "checkpoint_minutes": checkpoint_minutes,
         "progress": progress,
     }
-    with StopSignals(at_once=True):
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one alone writes
+    with StopSignals(at_once=True), sole_writer(output) if first else nullcontext():
         return _train(stages, output, start, backbone, options)
 
 
@@ -130,7 +134,7 @@ def _train(
     """The stages in a row, each from what the one before it has left; as `run`."""
     from accelerate import PartialState
 
-    from pila.train.folders import whole_folder
+    from pila.files import whole_folder
     from pila.train.loop import fit, make_accelerator
     from pila.train.tasks import build_task
 

@@ -19,10 +19,10 @@ from pila.backbones.embedded import find_adapter, find_model
 from pila.backbones.repository import check_model_folder
 from pila.data.shard_files import read_header
 from pila.errors import InputError
+from pila.files import whole_folder
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned, rows_of
-from pila.train.folders import whole_folder
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
 from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions

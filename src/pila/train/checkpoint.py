@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pila.errors import InputError
-from pila.train.folders import discard, mend_all, whole_folder, writing
+from pila.files import discard, mend_all, whole_folder, writing
 
 KEEP = 2
 """Checkpoints kept besides the best; the oldest go first."""

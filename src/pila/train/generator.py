@@ -22,10 +22,10 @@ from pila.backbones.embedded import find_model
 from pila.backbones.vae import load_vae
 from pila.data.latents import LatentCache
 from pila.errors import InputError
+from pila.files import whole_folder
 from pila.flow import clean_estimate, noised, velocity_target
 from pila.train.config import GeneratorConfig, TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned
-from pila.train.folders import whole_folder
 from pila.train.masks import motion_weight
 from pila.train.optimizer import HIDDEN, inside_blocks
 from pila.train.pixel_metric import pixel_metric

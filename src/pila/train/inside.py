@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from pila.backbones.embedded import find_model
 from pila.errors import InputError
+from pila.files import whole_folder
 from pila.flow import noised, velocity_target
 from pila.prophy.branch import ProPhyBranch, attach, spread_places
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
-from pila.train.folders import whole_folder
 from pila.train.generator import kernels_for_training
 from pila.train.loop import LOG_EVERY
 from pila.train.optimizer import HIDDEN, inside_blocks

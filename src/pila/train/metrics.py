@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pila.train.folders import writing
-from pila.video import written_whole
+from pila.files import atomic_write, writing
 
 
 class MetricsFile:
@@ -58,7 +57,7 @@ def _mend(path: Path) -> None:
     there = path.read_bytes() if path.is_file() else b""
     whole = b"".join(line + b"\n" for line in there.split(b"\n") if _is_object(line))
     if whole != there:
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(whole)
 
 

@@ -12,10 +12,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pila.errors import InputError
+from pila.files import atomic_write, clear_left_over
 from pila.provenance import commit
 from pila.train import checkpoint, zero
 from pila.train.config import TrainConfig, with_whole_model
-from pila.video import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,12 @@ def begin(output: Path, config: TrainConfig) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
+    clear_left_over(output)
     for name, text in (
         ("config.json", json.dumps(config.as_saved(), indent=1)),
         ("commit", commit() + "\n"),
     ):
-        with written_whole(output / name) as part:
+        with atomic_write(output / name) as part:
             part.write_text(text)
 
 

@@ -19,9 +19,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from pila.files import whole_folder
 from pila.train.config import TextConfig, TrainConfig
 from pila.train.draws import Draws
-from pila.train.folders import whole_folder
 from pila.world import SCENES
 from pila.world.captions import write_caption
 from pila.world.scene import Scene

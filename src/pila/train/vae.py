@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pila.backbones.embedded import find_model
 from pila.backbones.vae import skip_past_taps
+from pila.files import whole_folder
 from pila.train.config import TrainConfig, VaeConfig
 from pila.train.draws import Draws
-from pila.train.folders import whole_folder
 from pila.world.corpus import frames_of
 
 POOL = 900

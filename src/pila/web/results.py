@@ -20,8 +20,8 @@ except ImportError:  # Windows: killed servers' folders stay there
     fcntl = None
 
 from pila.errors import InputError
+from pila.files import LEFT_OVER, atomic_write
 from pila.generate import Report
-from pila.video import LEFT_OVER, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Results:
 
     def save(self, token: str, report: Report) -> None:
         """Keep a finished result's report beside its files."""
-        with written_whole(self.place(token) / REPORT) as part:
+        with atomic_write(self.place(token) / REPORT) as part:
             part.write_text(json.dumps(asdict(report)), encoding="utf-8")
 
     def read(self, token: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pila.errors import InputError
-from pila.video import written_whole
+from pila.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def take(picture: Path, *, prompt: str, seed: int = 0) -> None:
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.mouse.move(0, 0)
         page.wait_for_function("!document.querySelector('#pila-start').disabled")
-        with written_whole(picture) as part:
+        with atomic_write(picture) as part:
             part.write_bytes(page.screenshot(animations="disabled"))
         browser.close()
 

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pila.files import atomic_write
 from pila.labels.captions import FILE, VERSION
-from pila.video import written_whole
 from pila.world.captions import HELD_OUT
 from pila.world.registry import SCENES, scene_named, scene_words
 
@@ -46,7 +46,7 @@ def caption_data(names: Sequence[str]) -> dict[str, Any]:
 def write_captions(folder: Path, names: Sequence[str]) -> Path:
     """Write `captions.json` of a model that knows these scenes; returns the file."""
     path = folder / FILE
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(
             json.dumps(caption_data(names), ensure_ascii=False, indent=0) + "\n", encoding="utf-8"
         )

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from pila.errors import InputError
+from pila.files import atomic_write, sole_writer
 from pila.physics.layout import Category
 from pila.progress import progress_bar
-from pila.video import clear_left_over, write_lossless, written_whole
+from pila.video import write_lossless
 from pila.workers import workers
 from pila.world.corpus import PROCESSES, Item, item_at, make
 from pila.world.registry import SCENES, scene_named
@@ -67,15 +68,14 @@ def make_clips(
             + ", ".join(f"{s} ({', '.join(SCENES[s].categories)})" for s in SCENES)
         )
     items = [item_at(i, violated=violations, first_seed=seed, scenes=chosen) for i in range(clips)]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be made: {error.strerror}; choose another folder"
-        ) from error
-    _check_same_corpus(out, items, size)
-    clear_left_over(out)
-    stems = [out / f"{i:06d}" for i in range(clips)]
+    with sole_writer(out):
+        _check_same_corpus(out, items, size)
+        return _fill(out, items, canvas, processes)
+
+
+def _fill(out: Path, items: list[Item], canvas: Canvas, processes: int) -> list[dict]:
+    """Write what is missing of a folder's clips, and the manifest of all."""
+    stems = [out / f"{i:06d}" for i in range(len(items))]
     missing = [
         (stem, item, canvas)
         for stem, item in zip(stems, items, strict=True)
@@ -84,8 +84,8 @@ def make_clips(
     with workers(min(processes, max(1, len(missing)))) as pool:
         for _ in progress_bar(pool.map(_write, missing), total=len(missing), unit="clip"):
             pass
-    records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]
-    with written_whole(out / "manifest.jsonl") as part:
+    records = [json.loads(stem.with_suffix(".json").read_text()) for stem in stems]
+    with atomic_write(out / "manifest.jsonl") as part:
         part.write_text("".join(json.dumps(r) + "\n" for r in records))
     return records
 
@@ -105,15 +105,15 @@ def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
 
 
 def _write(job: tuple[Path, Item, Canvas]) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     stem, item, canvas = job
     clip = make(item, canvas)
     fields, masks = clip.latent_fields()
     arrays = {f"field.{s}": a.astype(np.float32) for s, a in fields.items()}
     arrays |= {f"mask.{s}": a.astype(np.float32) for s, a in masks.items()}
-    with written_whole(stem.with_suffix(".safetensors")) as part:
-        save_file(arrays, part)
+    with atomic_write(stem.with_suffix(".safetensors")) as part:
+        part.write_bytes(save(arrays))
     write_lossless(stem.with_suffix(".mp4"), clip.frames, fps=FRAME_RATE)
     record = {
         "name": stem.name,
@@ -125,5 +125,5 @@ def _write(job: tuple[Path, Item, Canvas]) -> None:
         "categories": list(clip.categories),
         "parameters": dict(clip.parameters),
     }
-    with written_whole(stem.with_suffix(".json")) as part:
+    with atomic_write(stem.with_suffix(".json")) as part:
         part.write_text(json.dumps(record))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pila.video import written_whole
+from pila.files import atomic_write
 from pila.world.registry import SCENES, scene_named, simulate
 from pila.world.scene import Canvas
 
@@ -47,7 +47,7 @@ def write_sheet(
     ]
     from PIL import Image
 
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         Image.fromarray(np.concatenate(rows)).save(part, format="PNG")
     return len(rows)
 

@@ -19,7 +19,7 @@ from pila.evaluate.benchmarks.reading import listed, repeated
 from pila.evaluate.benchmarks.records import digest_of, versions, write_json
 from pila.evaluate.benchmarks.results import Result, interval
 from pila.evaluate.table import Estimate
-from pila.video import written_whole
+from pila.files import atomic_write
 
 
 def compare(
@@ -198,7 +198,7 @@ def write_table(folder: Path, table: Mapping[str, Any]) -> list[Path]:
     paths = [folder / f"compare.{ending}" for ending in ("json", "md", "csv")]
     write_json(paths[0], dict(table))
     for path, text in zip(paths[1:], (markdown(table), as_csv(table)), strict=True):
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(text, encoding="utf-8")
     return paths
 

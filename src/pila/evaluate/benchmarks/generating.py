@@ -22,6 +22,7 @@ from pila.evaluate.benchmarks.prompt_list import Item, PromptList, damage
 from pila.evaluate.benchmarks.reading import read_entries
 from pila.evaluate.benchmarks.records import digest_of, versions, write_json
 from pila.evaluate.sampling import weights_of
+from pila.files import clear_left_over
 from pila.labels.parser import make_parser
 from pila.progress import progress_bar
 from pila.provenance import weights_hash
@@ -132,6 +133,7 @@ def generate(
     wanted = prompts.items if rank == 0 else list({i.key: i for i, _ in mine}.values())
     labels = {i.key: parser(i.prompt).to_dict() for i in wanted} if corrects else {}
     if rank == 0:
+        clear_left_over(folder)
         _begin(prompts, folder, method, shared, labels, {"device": device, "dtype": dtype})
     else:
         _follow(folder, _asked(prompts, method, shared))

@@ -14,8 +14,8 @@ from typing import Any
 from pila import __version__
 from pila.errors import InputError
 from pila.evaluate.benchmarks.reading import read_entries
+from pila.files import atomic_write
 from pila.provenance import commit
-from pila.video import written_whole
 
 PACKAGES = ("torch", "diffusers", "transformers", "httpx2", "av", "pyiqa")
 
@@ -64,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         InputError: the place cannot be written.
     """
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

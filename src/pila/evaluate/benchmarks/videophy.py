@@ -24,7 +24,7 @@ from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.benchmarks.videophy2 import find_csv
 from pila.evaluate.judges import Judge, Question
 from pila.evaluate.judges.asking import ask_all, judged_by
-from pila.video import written_whole
+from pila.files import atomic_write
 
 NAME = "videophy"
 PROMPTS = 344
@@ -89,7 +89,7 @@ def judge(
         ]
         values = ask_all(judge, questions)
         path = out / f"{task}.csv"
-        with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             for q in questions:
                 csv.writer(file).writerow([q.video, q.text, float(values[q.key])])
         protocol = judged_by(judge, questions, prompts.digest)

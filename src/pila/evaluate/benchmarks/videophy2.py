@@ -27,7 +27,7 @@ from pila.evaluate.benchmarks.records import write_record
 from pila.evaluate.benchmarks.results import Result, Rows, origin
 from pila.evaluate.judges import Judge, Question
 from pila.evaluate.judges.asking import ask_all, judged_by
-from pila.video import written_whole
+from pila.files import atomic_write
 
 NAME = "videophy2"
 PROMPTS = 590
@@ -240,7 +240,7 @@ def write_scores(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequenc
     Raises:
         InputError: the place cannot be written.
     """
-    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["", *columns, "score"])
         for i, row in enumerate(rows):

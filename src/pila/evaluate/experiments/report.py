@@ -11,8 +11,8 @@ from typing import Any
 
 from pila.evaluate.experiments.setting import Setting
 from pila.evaluate.sampling import HELD_OUT_SEED
+from pila.files import atomic_write
 from pila.provenance import commit
-from pila.video import written_whole
 
 NOT_WAN = "Simulated world, not Wan."
 LETTERS = 1.6
@@ -51,7 +51,7 @@ def write(folder: Path, results: Mapping[str, Any], text: str, name: str = "resu
         ("md", text),
         ("csv", as_csv(results["rows"])),
     ):
-        with written_whole(folder / f"{name}.{ending}") as part:
+        with atomic_write(folder / f"{name}.{ending}") as part:
             part.write_text(content)
 
 
@@ -149,7 +149,7 @@ def picture(
 ) -> None:
     """Write one picture, as `chart` draws it, as a PNG file."""
     figure = chart(draw, width=width, height=height)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png", dpi=130)
 
 

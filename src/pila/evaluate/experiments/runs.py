@@ -11,6 +11,7 @@ from pathlib import Path
 from pila.errors import InputError
 from pila.evaluate.experiments.definition import Arm, Experiment
 from pila.evaluate.sampling import Method
+from pila.files import whole_folder
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.train import configs
@@ -182,11 +183,9 @@ class Runs:
                 if departures(folder / stage, config) - GIVEN:
                     break
                 if stage and not (output / stage).exists():
-                    beside = output / f".{stage}.partial"
-                    shutil.rmtree(beside, ignore_errors=True)
                     ignored = shutil.ignore_patterns("checkpoints")
-                    shutil.copytree(folder / stage, beside, ignore=ignored)
-                    beside.rename(output / stage)
+                    with whole_folder(output / stage) as beside:
+                        shutil.copytree(folder / stage, beside, ignore=ignored, dirs_exist_ok=True)
                     taken.append(stage)
         return taken
 

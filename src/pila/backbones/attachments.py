@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pila.backbones.base import check_fit
-from pila.backbones.repository import check_model_folder, check_safetensors
+from pila.backbones.loading import load_model
+from pila.backbones.repository import check_model_folder
+from pila.backbones.weights import header
 from pila.errors import InputError
 
 Kind = Literal["adapter", "branch", "lora"]
@@ -38,7 +40,7 @@ def look_at(folder: Path) -> Attachment:
         InputError: nothing that can be put on a model, or weights that cannot be read.
     """
     if (weights := lora_weights(folder)) is not None:
-        check_safetensors(weights)
+        header(weights)
         return Attachment(kind="lora", folder=folder, config={})
     config = check_model_folder(folder)
     name = config.get("_class_name")
@@ -107,7 +109,7 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
     if attachment.kind == "branch":
         from pila.prophy.branch import ProPhyBranch, attach
 
-        branch = ProPhyBranch.from_pretrained(attachment.folder).eval()
+        branch: ProPhyBranch = load_model(attachment.folder)
         # Weights offloaded layer by layer are nowhere ("meta"); a branch goes where latents are.
         attach(denoiser, branch if denoiser.device.type == "meta" else branch.to(denoiser.device))
     elif attachment.kind == "lora":

@@ -20,6 +20,7 @@ from pila.backbones.attachments import (
     put_on,
 )
 from pila.backbones.base import check_fit
+from pila.backbones.loading import load_model, load_parts, named
 from pila.backbones.repository import (
     check_wan_repository,
     model_config,
@@ -111,12 +112,11 @@ def load_pipeline(
             own = load_adapter(attachment.folder)
     if isinstance(own, torch.nn.Module):
         own.eval()
-    pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
-        folder,
-        adapter=own,
-        dtype={"default": dtype, "vae": torch.float32},
-        use_safetensors=True,
-    )
+    parts = load_parts(folder, index, dtype=dtype)
+    with named(folder):
+        pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
+            folder, adapter=own, **parts
+        )
     skip_past_taps(pipeline.vae)
     _place(pipeline, place, offload)
     for attachment in found:
@@ -131,7 +131,7 @@ def denoiser_configs(folder: Path, index: dict[str, Any]) -> dict[str, dict[str,
         InputError: a config that is not there or unreadable.
     """
     return {
-        name: model_config(folder / name)
+        name: model_config(folder / name, "WanTransformer3DModel")
         for name in ("transformer", "transformer_2")
         if (index.get(name) or [None])[0] is not None
     }
@@ -222,16 +222,13 @@ def load_adapter(folder: Path) -> Any:
     Raises:
         InputError: it holds something else, or weights that cannot be read.
     """
-    import pila.adapter
-
     found = look_at(folder)
     if found.kind != "adapter":
         raise InputError(
             f"{folder} holds a {found.kind}, not an adapter; pass the folder of one "
             f"({' or '.join(ADAPTERS)})"
         )
-    cls = getattr(pila.adapter, found.config["_class_name"])
-    return cls.from_pretrained(folder, use_safetensors=True).eval()
+    return load_model(folder)
 
 
 def _find(

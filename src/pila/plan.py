@@ -28,7 +28,6 @@ from pila.labels.parser import check_prompt, parse_categories
 from pila.physics.layout import Category
 from pila.request import GenerateRequest
 
-
 MAX_VALUES = 2**31
 """Pixels of a clip over all frames: twenty times those of the longest and largest of Wan's."""
 MIN_LATENT_SIDE = 3

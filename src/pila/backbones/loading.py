@@ -52,7 +52,7 @@ def load_model(folder: Path, kind: str | None = None, *, dtype: "torch.dtype | N
     import torch
 
     config = check_model_folder(folder, kind)
-    kind = kind or config["_class_name"]
+    kind = kind or str(config.get("_class_name"))
     variant = find_weights(folder).variant
     if variant is not None:
         logger.info("%s has %s weights alone, which are read", folder, variant)

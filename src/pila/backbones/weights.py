@@ -67,16 +67,31 @@ def check_weights(folder: Path, kind: str | None, config: Mapping[str, Any]) -> 
     found = find_weights(folder)
     held = {path: header(path) for path in found.files}
     if kind in BUILDERS and "quantization_config" not in config:
-        plain = {k: v for k, v in config.items() if k != "_name_or_path"}
-        try:
-            expected = _expected(kind, json.dumps(plain, sort_keys=True))
-        except Exception as error:  # whatever a constructor makes of a configuration
-            raise InputError(
-                f"no {kind} can be built from {folder / 'config.json'} ({reason_of(error)}); "
-                f"{COPY_AGAIN}"
-            ) from error
-        _compare(held, expected, folder / "config.json")
+        _compare(held, _expected(kind, config, folder / "config.json"), folder / "config.json")
     return found
+
+
+def tensor_shapes(kind: str, config: Mapping[str, Any]) -> Mapping[str, Shape]:
+    """Name and shape of every tensor of a model.
+
+    Args:
+        kind: its class, one of `BUILDERS`.
+        config: its configuration, which has passed its schema.
+
+    Raises:
+        InputError: nothing can be built from it.
+    """
+    return _expected(kind, config, "its configuration").shapes
+
+
+def _expected(kind: str, config: Mapping[str, Any], place: object) -> _Expected:
+    plain = {k: v for k, v in config.items() if k != "_name_or_path"}
+    try:
+        return _built(kind, json.dumps(plain, sort_keys=True))
+    except Exception as error:  # whatever a constructor makes of a configuration
+        raise InputError(
+            f"no {kind} can be built from {place} ({reason_of(error)}); {COPY_AGAIN}"
+        ) from error
 
 
 def find_weights(folder: Path) -> Weights:
@@ -200,7 +215,7 @@ def _compare(
 
 
 @lru_cache(maxsize=16)
-def _expected(kind: str, config: str) -> _Expected:
+def _built(kind: str, config: str) -> _Expected:
     """The tensors of a model, which is built without memory for them."""
     import torch
 

@@ -19,6 +19,7 @@ RANK = {
             "decoding",
             "video",
             "request",
+            "files",
             "progress",
             "provenance",
             "workers",

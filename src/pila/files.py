@@ -1,4 +1,4 @@
-"""Text and JSON that others wrote: read within a bound, checked by a schema, refused in one line."""
+"""Text and JSON that others wrote: read within bounds, checked by a schema, refused in a line."""
 
 import json
 import reprlib
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pila.errors import InputError
 
 JSON_LIMIT = 64_000_000
-"""Bytes of a JSON file that is read: the vocabulary and the index of the largest model have less."""
+"""Bytes of a JSON file that is read: the largest models' vocabularies have fewer."""
 COPY_AGAIN = "download or copy it again"
 
 Schema = TypeVar("Schema", bound=BaseModel)

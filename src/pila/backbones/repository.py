@@ -1,7 +1,8 @@
 """Looks at a model folder before anything of it is loaded: complete, safe, readable.
 
 All of it reads directory listings, JSON and safetensors headers only, so it is cheap for models of
-any size. Tensors are held against what the configurations build (`weights.py`). Pickled weights are refused, since unpickling runs whatever code the file holds.
+any size. Tensors are held against what the configurations build (`weights.py`). Pickled weights are
+refused, since unpickling runs whatever code the file holds.
 """
 
 from pathlib import Path
@@ -63,8 +64,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     index = read_object(folder / "model_index.json")
     name = index.get("_class_name")
     if name not in WAN_PIPELINES:
+        named = name if isinstance(name, str) else short(name)
         raise InputError(
-            f"{folder} holds a {name if isinstance(name, str) else short(name)}, not a Wan pipeline; pass a repository of one of "
+            f"{folder} holds a {named}, not a Wan pipeline; pass a repository of one of "
             f"{', '.join(WAN_PIPELINES)}"
         )
     checked(PipelineIndex, index, folder / "model_index.json")

@@ -82,7 +82,7 @@ class OwnSettings(Strict):
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=1e4)] | None = None
     max_sequence_length: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
-    scenes: Annotated[list[str], Field(max_length=10_000)] = []
+    scenes: Annotated[list[str], Field(max_length=10_000)] = Field(default=[])
     """Scenes of the simulated world that it was trained on."""
 
     @model_validator(mode="before")
@@ -97,7 +97,9 @@ class OwnSettings(Strict):
 class WanTransformerConfig(Strict):
     """Of diffusers' WanTransformer3DModel."""
 
-    patch_size: Annotated[list[Factor], Field(min_length=3, max_length=3)] = [1, 2, 2]
+    patch_size: Annotated[list[Factor], Field(min_length=3, max_length=3)] = Field(
+        default=[1, 2, 2]
+    )
     num_attention_heads: Annotated[int, Field(ge=1, le=1_024)]
     attention_head_dim: Annotated[int, Field(ge=2, le=4_096)]
     in_channels: Channels
@@ -121,10 +123,12 @@ class WanVaeConfig(Strict):
     base_dim: Channels = 96
     decoder_base_dim: Channels | None = None
     z_dim: Channels
-    dim_mult: Annotated[list[Factor], Field(min_length=1, max_length=8)] = [1, 2, 4, 4]
+    dim_mult: Annotated[list[Factor], Field(min_length=1, max_length=8)] = Field(
+        default=[1, 2, 4, 4]
+    )
     num_res_blocks: Annotated[int, Field(ge=0, le=64)] = 2
-    attn_scales: Annotated[list[Finite], Field(max_length=64)] = []
-    temperal_downsample: list[bool] = [False, True, True]
+    attn_scales: Annotated[list[Finite], Field(max_length=64)] = Field(default=[])
+    temperal_downsample: list[bool] = Field(default=[False, True, True])
     dropout: Share = 0.0
     latents_mean: list[Finite] | None = None
     latents_std: list[Positive] | None = None
@@ -229,7 +233,9 @@ class BranchConfig(Strict):
     added_kv_proj_dim: Width | None
     places: Annotated[list[Annotated[int, Field(ge=0, le=1_023)]], Field(max_length=256)]
     num_semantic: Annotated[int, Field(ge=0, le=1_024)] = 16
-    map_grid: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=3)] = [5, 6, 6]
+    map_grid: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=3)] = Field(
+        default=[5, 6, 6]
+    )
     num_refinement: Annotated[int, Field(ge=0, le=1_024)] = 8
     top_k: Annotated[int, Field(ge=0, le=1_024)] = 2
     expert_rank: Annotated[int, Field(ge=1, le=8_192)] = 32

@@ -20,6 +20,7 @@ RANK = {
             "video",
             "request",
             "files",
+            "options",
             "progress",
             "provenance",
             "workers",

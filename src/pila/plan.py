@@ -25,6 +25,7 @@ from pila.backbones.schemas import FPS_RANGE, MAX_STEPS
 from pila.errors import InputError
 from pila.labels.captions import CaptionBook, read_captions
 from pila.labels.parser import check_prompt, parse_categories
+from pila.options import check_options
 from pila.physics.layout import Category
 from pila.request import GenerateRequest
 
@@ -147,6 +148,8 @@ class Plan:
     """Scenes of the simulated world that the model was trained on; none for other models."""
     captions: CaptionBook | None
     """The captions that the model knows; None for models that carry none."""
+    attached: tuple[str, ...] = ()
+    """What is to be said of what is put on the model: how many LoRA keys match it."""
 
 
 def prepare(request: GenerateRequest) -> Plan:
@@ -155,6 +158,7 @@ def prepare(request: GenerateRequest) -> Plan:
     Raises:
         InputError: names the value, its bound and a remedy.
     """
+    check_options(request)
     prompt = check_prompt(request.prompt)
     if request.refined_prompt is not None:
         check_prompt(request.refined_prompt)
@@ -180,7 +184,7 @@ def prepare(request: GenerateRequest) -> Plan:
     sampling = Sampling.of(request, model_sampling(folder))
     check_sizes(sampling, Grid.of_folder(folder))
     window = check_window(request.step_window, steps=sampling.steps)
-    check_attachments(found, denoiser_configs(folder, index))
+    notes = check_attachments(found, denoiser_configs(folder, index))
     folder = find_model(request.model)
     check_wan_repository(folder)
     return Plan(
@@ -193,6 +197,7 @@ def prepare(request: GenerateRequest) -> Plan:
         files=files,
         scenes=tuple(own_settings(folder).get("scenes", ())),
         captions=read_captions(folder),
+        attached=tuple(notes),
     )
 
 

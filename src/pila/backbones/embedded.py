@@ -27,6 +27,7 @@ from pila.backbones.repository import (
     read_index,
 )
 from pila.errors import InputError
+from pila.options import exists
 from pila.snapshots import download
 
 if TYPE_CHECKING:
@@ -172,8 +173,9 @@ def whole_path(name: str) -> str:
     Args:
         name: of a model or an adapter, as `find_model` takes it.
     """
-    path = Path(name).expanduser()
-    return str(path.absolute()) if name not in ("embedded", "none") and path.exists() else name
+    if name in ("embedded", "none") or not exists(Path(name)):
+        return name
+    return str(Path(name).expanduser().absolute())
 
 
 def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
@@ -203,7 +205,7 @@ def find_attachments(name: str | Path | None, *, revision: str | None = None) ->
 
 def split_places(text: str) -> list[str]:
     """The places in "place+place+..."; a path that exists is one, whatever its name."""
-    return [text] if Path(text).expanduser().exists() else text.split("+")
+    return [text] if exists(Path(text)) else text.split("+")
 
 
 def _pipeline_class(name: str) -> Any:
@@ -246,13 +248,13 @@ def _find(
                 "`pila train`, or pass a path or a hub id"
             )
         return embedded
-    path = Path(name).expanduser()
-    if path.exists():
+    if exists(Path(name)):
+        path = Path(name).expanduser()
         _check_kind(path, what)
         return path
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return _download(name, what=what, revision=revision, patterns=patterns)
-    raise InputError(f"there is no {what} {name}; pass {_choices(what)}")
+    raise InputError(f"there is no {what} {str(name)[:300]}; pass {_choices(what)}")
 
 
 def _choices(what: str) -> str:

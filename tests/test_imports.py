@@ -56,7 +56,7 @@ RANK = {
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {
     "labels": {"errors", "exchange", "network", "physics"},
-    "world": {"errors", "labels", "physics", "progress", "video", "workers"},
+    "world": {"errors", "files", "labels", "physics", "progress", "video", "workers"},
 }
 
 

@@ -3,11 +3,11 @@
 import json
 import reprlib
 import stat
-from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pila.errors import InputError
 
@@ -15,7 +15,7 @@ JSON_LIMIT = 64_000_000
 """Bytes of a JSON file that is read: the largest models' vocabularies have fewer."""
 COPY_AGAIN = "download or copy it again"
 
-Schema = TypeVar("Schema", bound=BaseModel)
+Schema = TypeVar("Schema")
 
 
 class Strict(BaseModel):
@@ -76,7 +76,7 @@ def parse_json(text: str, place: object, *, remedy: str = COPY_AGAIN) -> Any:
 
 def read_object(
     path: Path,
-    schema: type[BaseModel] | None = None,
+    schema: type | None = None,
     *,
     limit: int = JSON_LIMIT,
     remedy: str = COPY_AGAIN,
@@ -94,16 +94,24 @@ def read_object(
     return value
 
 
-def checked(
-    schema: type[Schema], value: Mapping[str, Any], place: object, *, remedy: str = COPY_AGAIN
-) -> Schema:
-    """An object as its schema reads it.
+def checked(schema: type[Schema], value: Any, place: object, *, remedy: str = COPY_AGAIN) -> Schema:
+    """A value as its schema reads it.
+
+    Args:
+        schema: a `Strict` model; or a dataclass of JSON's types, whose tuples are JSON's lists.
+        value: as JSON has it.
+        place: where it stands, for the message.
+        remedy: what the message tells the user to do.
 
     Raises:
         InputError: with the first entry that is not what it must be, and what that is.
     """
     try:
-        return schema.model_validate(value)
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            return _adapter(schema).validate_python(value)
+        return _adapter(schema).validate_json(json.dumps(value), strict=True)
+    except RecursionError:
+        raise InputError(f"{place} nests too deep; {remedy}") from None
     except ValidationError as error:
         wrong = error.errors()[0]
         name = ".".join(str(part) for part in wrong["loc"]) or "the content"
@@ -113,6 +121,11 @@ def checked(
         raise InputError(
             f"{name} in {place} is {short(wrong['input'])}: {says}; {remedy}"
         ) from None
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(schema)
 
 
 def short(value: object) -> str:

@@ -3,7 +3,6 @@
 Several are joined by "+", such as embedded+runs/prophy/adapter: they act together.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from pila.backbones.lora import DENOISERS, put_lora_on, read_lora
 from pila.backbones.repository import check_model_folder
 from pila.backbones.weights import header
 from pila.errors import InputError
+from pila.files import read_object
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def look_at(folder: Path) -> Attachment:
 def class_name(folder: Path) -> str | None:
     """The class that a folder's `config.json` names; None without one that can be read."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        name = read_object(folder / "config.json").get("_class_name")
+    except InputError:
         return None
-    return config.get("_class_name") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def lora_weights(folder: Path) -> Path | None:

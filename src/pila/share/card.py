@@ -12,6 +12,7 @@ from pila.backbones.embedded import HUB_ID
 from pila.diagnose.run_folder import STAGES
 from pila.errors import InputError
 from pila.evaluate.experiments.report import NOT_WAN, table
+from pila.files import read_object
 from pila.provenance import weights_hash
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -49,12 +50,7 @@ class Training:
         if not folders:
             return cls()
         return cls(
-            stages={
-                "" if f == run else f.name: json.loads(
-                    (f / "config.json").read_text(encoding="utf-8")
-                )
-                for f in folders
-            },
+            stages={"" if f == run else f.name: read_object(f / "config.json") for f in folders},
             commit=(folders[-1] / "commit").read_text(encoding="utf-8").strip(),
         )
 

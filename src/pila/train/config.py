@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pila.backbones.embedded import whole_path
 from pila.errors import InputError
-from pila.files import short
+from pila.files import read_object, short
 from pila.options import check_options
 from pila.physics.residual import Family
 from pila.world.corpus import CorpusConfig
@@ -415,7 +415,8 @@ def departures(folder: Path, config: TrainConfig) -> set[str]:
     path = folder / "config.json"
     if not path.is_file():
         return set()
-    return _differing(with_whole_model(json.loads(path.read_text())), config.as_saved())
+    was = read_object(path, remedy="delete it, or train into another folder")
+    return _differing(with_whole_model(was), config.as_saved())
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:

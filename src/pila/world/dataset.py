@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from pila.errors import InputError
+from pila.files import Strict, read_object
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.video import clear_left_over, write_lossless, written_whole
@@ -84,10 +87,32 @@ def make_clips(
     with workers(min(processes, max(1, len(missing)))) as pool:
         for _ in progress_bar(pool.map(_write, missing), total=len(missing), unit="clip"):
             pass
-    records = [json.loads((out / f"{i:06d}.json").read_text()) for i in range(clips)]
+    records = [read_record(out / f"{i:06d}.json") for i in range(clips)]
     with written_whole(out / "manifest.jsonl") as part:
         part.write_text("".join(json.dumps(r) + "\n" for r in records))
     return records
+
+
+class _ClipRecord(Strict):
+    """What is written beside each clip."""
+
+    name: str
+    scene: str
+    seed: int
+    violation: str | None
+    size: Annotated[int, Field(ge=1, le=65_536)]
+    caption: str
+    categories: list[str]
+    parameters: dict[str, float]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a clip that was made.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    return read_object(path, _ClipRecord, remedy="delete it, and make it by the same command again")
 
 
 def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
@@ -95,7 +120,7 @@ def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
     for i, item in enumerate(items):
         path = out / f"{i:06d}.json"
         if path.exists():
-            found = json.loads(path.read_text())
+            found = read_record(path)
             was = tuple(found[key] for key in ("scene", "seed", "violation", "size"))
             if was != (item.scene, item.seed, item.violation, size):
                 raise InputError(

@@ -103,7 +103,7 @@ class _ClipRecord(Strict):
     size: Annotated[int, Field(ge=1, le=65_536)]
     caption: str
     categories: list[str]
-    parameters: dict[str, float]
+    parameters: dict[str, Any]
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -106,4 +106,18 @@ def load_small(folder: Path, kind: str) -> Any:
 
     with named(folder):
         cls = getattr(import_module(_SMALL[folder.name]), kind)
-        return cls.from_pretrained(folder)
+        made = cls.from_pretrained(folder)
+        if folder.name == "scheduler":
+            _try_out(made)
+        return made
+
+
+def _try_out(scheduler: Any) -> None:
+    """Two steps on nothing: what a scheduler's settings do not go with, it says at work alone."""
+    import torch
+
+    trial = type(scheduler).from_config(scheduler.config)
+    trial.set_timesteps(2)
+    x = torch.zeros(1, 1)
+    for t in trial.timesteps:
+        x = trial.step(x, t, x).prev_sample

@@ -14,6 +14,7 @@ from pila.backbones.schemas import (
     OwnSettings,
     PipelineIndex,
     SchedulerConfig,
+    TokenizerConfig,
 )
 from pila.backbones.weights import PICKLES, check_weights
 from pila.errors import InputError
@@ -43,6 +44,9 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
     if not settings.is_file():
         raise InputError(f"there is no file {settings}; download or copy the folder again")
     read_object(settings, SchedulerConfig)
+    words = folder / "tokenizer" / "tokenizer_config.json"
+    if words.exists():
+        read_object(words, TokenizerConfig)
     own_settings(folder)
     return index
 

@@ -190,6 +190,12 @@ class SchedulerConfig(Strict):
     flow_shift: Positive | None = None
 
 
+class TokenizerConfig(Strict):
+    """`tokenizer_config.json`: of its many entries the one that says how many tokens are made."""
+
+    extra_ids: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+
 class _Adapter(Strict):
     latent_channels: Channels
     text_dim: Width

@@ -44,8 +44,8 @@ class _Expected:
     shapes: Mapping[str, Shape]
     tied: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    prefix: str = ""
-    """Of all names of the model inside a larger one; it may be there or not."""
+    prefixes: tuple[str, ...] = ()
+    """Of all names of the model inside a larger one; they may be there or not."""
 
 
 class _ShardIndex(Strict):
@@ -178,7 +178,9 @@ def _compare(
     """Refuse tensors that are missing, of another shape, or have no place."""
 
     def plain(name: str) -> str:
-        return name.removeprefix(expected.prefix)
+        for prefix in expected.prefixes:
+            name = name.removeprefix(prefix)
+        return name
 
     shapes = {plain(name): shape for name, shape in expected.shapes.items()}
     tied = {plain(alias): plain(name) for alias, name in expected.tied.items()}
@@ -228,7 +230,7 @@ def _built(kind: str, config: str) -> _Expected:
         shapes={name: tuple(t.shape) for name, t in model.state_dict().items()},
         tied=dict(tied),
         ignored=(*_HARMLESS, *own),
-        prefix=f"{model.base_model_prefix}." if transformers else "",
+        prefixes=(f"{model.base_model_prefix}.", "vision_model.") if transformers else (),
     )
 
 

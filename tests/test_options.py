@@ -5,7 +5,7 @@ import pytest
 from pila.cli import run
 from pila.errors import InputError
 from pila.options import check_path, check_text
-from pila.plan import prepare
+from pila.plan import Grid, Sampling, check_sizes, prepare
 from pila.request import GenerateRequest
 
 HUGE = str(2**63)
@@ -67,6 +67,7 @@ def test_whole_characters_and_long_names_pass(tmp_path):
 def test_a_clip_of_absurd_size_is_refused(wan_folder):
     with pytest.raises(InputError, match=r"height is 65536; it must be a multiple"):
         prepare(GenerateRequest(prompt="a ball", model=str(wan_folder), height=65_536))
+    sizes = {"height": 8192, "width": 8192, "num_frames": 81, "fps": 16, "steps": 1}
+    sampling = Sampling(**sizes, guidance_scale=1.0, max_sequence_length=512)
     with pytest.raises(InputError, match="pixels; at most 2,147,483,648 are made"):
-        prepare(GenerateRequest(prompt="a ball", model="embedded", adapter="none", height=1024,
-                                width=1024, num_frames=4 * 63 * 9 + 1) )  # fmt: skip
+        check_sizes(sampling, Grid())

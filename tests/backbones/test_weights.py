@@ -91,7 +91,7 @@ def test_tied_embeddings_under_either_name(model: Path):
         expected = made if expected is None else expected
         assert torch.equal(made, expected)
     change(path, without("ed"))
-    with pytest.raises(InputError, match="lacks the tensor shared.weight"):
+    with pytest.raises(InputError, match=r"lacks the tensor shared\.weight"):
         load_pipeline(model, None)
 
 

@@ -12,7 +12,7 @@ from pila.backbones.embedded import HUB_ID
 from pila.diagnose.run_folder import STAGES
 from pila.errors import InputError
 from pila.evaluate.experiments.report import NOT_WAN, table
-from pila.files import read_object
+from pila.files import Strict, checked, read_object
 from pila.provenance import weights_hash
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -22,6 +22,32 @@ KINDS = {
     "ProPhyBranch": "A ProPhy branch",
 }
 _ROWS = ("method", "error", "passed", "gap_closed")
+
+
+class _LawRow(Strict):
+    method: str
+    error: list[float] | None = None
+    passed: list[float] | None = None
+    gap_closed: float | None = None
+    gap_closed_low: float | None = None
+    gap_closed_high: float | None = None
+
+
+class _Protocol(Strict):
+    model: str
+    prompts: int
+    noise_seeds: int
+    steps: int | None
+    guidance_scale: float | None
+
+
+class _LawResults(Strict):
+    """What of a results.json of `pila experiment laws` stands in a card."""
+
+    rows: list[_LawRow]
+    weights: dict[str, str | None]
+    protocol: _Protocol
+    commit: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +109,15 @@ def read_results(path: Path, attachment: Attachment) -> Mapping[str, Any]:
     Raises:
         InputError: it is something else, or tells of other weights.
     """
-    from pila.backbones.repository import read_json
-
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file {path}; pass a results.json of `pila experiment laws`")
-    results = read_json(path)
-    rows = results.get("rows")
-    if not isinstance(rows, list) or "weights" not in results or "protocol" not in results:
+    results = read_object(path, remedy="pass a results.json of `pila experiment laws`")
+    if {"rows", "weights", "protocol"} - results.keys():
         raise InputError(
             f"{path} is not a results.json of `pila experiment laws` (it has no rows, weights and "
             "protocol); pass one"
         )
+    checked(_LawResults, results, path, remedy="pass the file as the experiment wrote it")
     mine = weights_hash(attachment.folder)
     told = list(results["weights"].values())
     if mine not in told:

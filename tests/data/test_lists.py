@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from pila.data.folder import FolderSource
+from pila.data.records import VideoRecord
 from pila.data.sources import find_videos
 from pila.errors import InputError
 
@@ -57,6 +58,7 @@ def test_accents_in_either_form(folder, listed, stored):
     row = {"file_name": unicodedata.normalize(listed, name), "text": CAPTION}
     (folder / "metadata.jsonl").write_text(json.dumps(row))
     (record,) = find_videos(str(folder)).records()
+    assert isinstance(record, VideoRecord)
     assert record.path.samefile(path)
     assert record.name == unicodedata.normalize("NFC", name)
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from pila.backbones.attachments import Attachment
 from pila.backbones.embedded import HUB_ID
@@ -24,10 +26,14 @@ KINDS = {
 _ROWS = ("method", "error", "passed", "gap_closed")
 
 
+_Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+"""A value and the ends of its interval."""
+
+
 class _LawRow(Strict):
     method: str
-    error: list[float] | None = None
-    passed: list[float] | None = None
+    error: _Triple | None = None
+    passed: _Triple | None = None
     gap_closed: float | None = None
     gap_closed_low: float | None = None
     gap_closed_high: float | None = None

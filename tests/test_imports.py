@@ -15,11 +15,13 @@ RANK = {
         (
             "errors",
             "files",
+            "json_files",
             "types",
             "flow",
             "decoding",
             "video",
             "request",
+            "options",
             "progress",
             "provenance",
             "workers",
@@ -55,7 +57,7 @@ RANK = {
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {
     "labels": {"errors", "exchange", "network", "physics"},
-    "world": {"errors", "files", "labels", "physics", "progress", "video", "workers"},
+    "world": {"errors", "files", "json_files", "labels", "physics", "progress", "video", "workers"},
 }
 
 

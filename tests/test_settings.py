@@ -103,8 +103,8 @@ def with_settings(**values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: "{", "is not JSON"),
-        (lambda record: "[" * 100_000, "is not JSON"),
+        (lambda record: "{", "is not readable JSON"),
+        (lambda record: "[" * 100_000, "is not readable JSON"),
         (lambda record: "[]", "has no 'pila_generate'"),
         (lambda record: "x" * 1_000_001, "1,000,001 bytes"),
         (lambda record: json.dumps({"prompt": PROMPT}), "has no 'pila_generate'"),

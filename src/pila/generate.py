@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Report:
     """Mean routing weight per category."""
     correction_rms: float
     """Root mean square of g(sigma) dv over the corrected steps; latents have about 1."""
+    attached: list[str] = field(default_factory=list)
+    """What is to be said of what was put on the model: how many LoRA keys match it."""
     scene: str | None
     """The simulated scene that the prompt asks for, if any."""
     laws: dict[str, dict[str, float]]
@@ -164,6 +166,7 @@ def generate(
         **parse.to_dict(),
         routing=recorder.routing,
         correction_rms=recorder.correction_rms,
+        attached=list(plan.attached),
         scene=refined.scene,
         laws=laws,
         files=written,

@@ -15,15 +15,22 @@ from pila.backbones.embedded import (
     find_device,
     find_model,
 )
-from pila.backbones.repository import check_wan_repository, own_settings, read_index, read_json
+from pila.backbones.repository import (
+    check_wan_repository,
+    model_config,
+    own_settings,
+    read_index,
+)
+from pila.backbones.schemas import FPS_RANGE, MAX_STEPS
 from pila.errors import InputError
 from pila.labels.captions import CaptionBook, read_captions
 from pila.labels.parser import check_prompt, parse_categories
+from pila.options import check_options
 from pila.physics.layout import Category
 from pila.request import GenerateRequest
 
-MAX_STEPS = 1_000
-"""Training's own number of noise levels; more steps repeat them."""
+MAX_VALUES = 2**31
+"""Pixels of a clip over all frames: twenty times those of the longest and largest of Wan's."""
 MIN_LATENT_SIDE = 3
 """Cells that second-order differences need along each axis."""
 
@@ -39,8 +46,6 @@ WAN_SAMPLING: dict[str, Any] = {
 """What Wan 2.1's authors sample with; a model's own `pila.json` overrules it."""
 TI2V_SAMPLING = WAN_SAMPLING | {"height": 704, "width": 1280, "num_frames": 121, "fps": 24}
 """What Wan 2.2's authors sample TI2V-5B with."""
-FPS_RANGE = (0.01, 240.0)
-"""Frame rates that files are written with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,7 @@ def model_sampling(folder: Path) -> dict[str, Any]:
     """
     index = folder / "model_index.json"
     # Of Wan's models only TI2V-5B gives given frames a noise level of their own.
-    ti2v = index.is_file() and read_json(index).get("expand_timesteps")
+    ti2v = index.is_file() and read_index(folder).get("expand_timesteps")
     authors = TI2V_SAMPLING if ti2v else WAN_SAMPLING
     own = own_settings(folder)
     return authors | {name: own[name] for name in authors if name in own}
@@ -104,7 +109,8 @@ class Grid:
         """From a Wan repository."""
         denoiser = "transformer" if (folder / "transformer").is_dir() else "transformer_2"
         return cls.of(
-            read_json(folder / "vae" / "config.json"), read_json(folder / denoiser / "config.json")
+            model_config(folder / "vae", "AutoencoderKLWan"),
+            model_config(folder / denoiser, "WanTransformer3DModel"),
         )
 
     @property
@@ -142,6 +148,8 @@ class Plan:
     """Scenes of the simulated world that the model was trained on; none for other models."""
     captions: CaptionBook | None
     """The captions that the model knows; None for models that carry none."""
+    attached: tuple[str, ...] = ()
+    """What is to be said of what is put on the model: how many LoRA keys match it."""
 
 
 def prepare(request: GenerateRequest) -> Plan:
@@ -150,6 +158,7 @@ def prepare(request: GenerateRequest) -> Plan:
     Raises:
         InputError: names the value, its bound and a remedy.
     """
+    check_options(request)
     prompt = check_prompt(request.prompt)
     if request.refined_prompt is not None:
         check_prompt(request.refined_prompt)
@@ -175,7 +184,7 @@ def prepare(request: GenerateRequest) -> Plan:
     sampling = Sampling.of(request, model_sampling(folder))
     check_sizes(sampling, Grid.of_folder(folder))
     window = check_window(request.step_window, steps=sampling.steps)
-    check_attachments(found, denoiser_configs(folder, index))
+    notes = check_attachments(found, denoiser_configs(folder, index))
     folder = find_model(request.model)
     check_wan_repository(folder)
     return Plan(
@@ -188,6 +197,7 @@ def prepare(request: GenerateRequest) -> Plan:
         files=files,
         scenes=tuple(own_settings(folder).get("scenes", ())),
         captions=read_captions(folder),
+        attached=tuple(notes),
     )
 
 
@@ -279,6 +289,12 @@ def check_sizes(sampling: Sampling, grid: Grid) -> None:
         near = min(max(least, (frames - 1) // unit * unit + 1), most)
         raise InputError(
             f"num_frames is {frames}; it must be {unit} n + 1 from {least} to {most}: try {near}"
+        )
+    pixels = frames * sampling.height * sampling.width
+    if pixels > MAX_VALUES:
+        raise InputError(
+            f"num_frames {frames} x height {sampling.height} x width {sampling.width} is "
+            f"{pixels:,} pixels; at most {MAX_VALUES:,} are made: make the clip shorter or smaller"
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pila.backbones.embedded import split_places, whole_path
 from pila.errors import InputError
 from pila.files import atomic_write
+from pila.json_files import read_json, short
 from pila.physics.layout import Category
 from pila.provenance import versions
 from pila.request import GenerateRequest
@@ -92,8 +93,8 @@ def read_settings(path: Path) -> GenerateRequest:
         )
     if record[KEY] != VERSION or isinstance(record[KEY], bool):
         raise InputError(
-            f"{path} has settings of version {record[KEY]!r}, and this pila reads {VERSION}; use "
-            f"the pila that made it ({_made_with(record)}), or give its options by hand"
+            f"{path} has settings of version {short(record[KEY])}, and this pila reads {VERSION}; "
+            f"use the pila that made it ({_made_with(record)}), or give its options by hand"
         )
     _refuse_unknown(record, (KEY, "settings", "made_with"), path)
     values = record.get("settings")
@@ -109,7 +110,7 @@ def read_settings(path: Path) -> GenerateRequest:
         wrong = error.errors()[0]
         name = ".".join(str(part) for part in wrong["loc"][:1])
         raise InputError(
-            f"{name} in {path} is {wrong['input']!r}: {wrong['msg']}; correct or remove it"
+            f"{name} in {path} is {short(wrong['input'])}: {wrong['msg']}; correct or remove it"
         ) from None
     return GenerateRequest(**{name: getattr(checked, name) for name in KEPT})
 
@@ -125,21 +126,7 @@ def _schema() -> Any:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise InputError(
-                f"{path} has {path.stat().st_size:,} bytes; a settings file has at most "
-                f"{SIZE_LIMIT:,}: pass the -settings.json of a clip"
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); pass the -settings.json of a clip"
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not JSON ({error}); pass the -settings.json of a clip"
-        ) from error
+    return read_json(path, limit=SIZE_LIMIT, remedy="pass the -settings.json of a clip")
 
 
 def _refuse_unknown(given: dict[str, Any], known: Sequence[str], path: Path) -> None:
@@ -147,13 +134,15 @@ def _refuse_unknown(given: dict[str, Any], known: Sequence[str], path: Path) -> 
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{path} has an unknown key {key!r}; {hint}known: {', '.join(known)}")
+            raise InputError(
+                f"{path} has an unknown key {short(key)}; {hint}known: {', '.join(known)}"
+            )
 
 
 def _made_with(record: dict[str, Any]) -> str:
     made_with = record.get("made_with")
     found = made_with.get("pila") if isinstance(made_with, dict) else None
-    return f"version {found}" if found else "it does not say which"
+    return f"version {short(found).strip(chr(39))}" if found else "it does not say which"
 
 
 def _hub_id(folder: Path) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.backbones import tiny
 
 from pila.backbones.attachments import (
@@ -165,3 +166,90 @@ def test_a_branch_waits_for_latents_where_weights_are_nowhere(wan_folder, branch
     put_on(pipe, look_at(branch_folder))
     (branch,) = branches_on(pipe)
     assert {p.device.type for p in branch.parameters()} == {"cpu"}
+
+
+def renamed(folder, tmp_path, change, **more):
+    """The LoRA updates of a folder under other names."""
+    tensors = {change(n): t for n, t in load_file(folder / LORA_FILE).items()}
+    save_file(tensors | more, tmp_path / "lora.safetensors")
+    return tmp_path
+
+
+def as_wans(name):
+    """A name of diffusers as Wan's own code has it."""
+    name = name.removeprefix("transformer.").replace("attn1.to_", "self_attn.")
+    return name.replace("attn2.to_", "cross_attn.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda n: n.removeprefix("transformer."),
+        lambda n: n.replace("transformer.", "base_model.model."),
+        lambda n: n.replace("transformer.", "base_model.model.transformer."),
+        lambda n: n.replace(".weight", ".default.weight"),
+        lambda n: n.replace("lora_A", "lora_down").replace("lora_B", "lora_up"),
+        lambda n: "diffusion_model." + as_wans(n),
+        as_wans,
+    ],
+    ids=["bare", "peft", "peft of a pipeline", "default", "kohya", "diffusion_model", "wan"],
+)
+def test_lora_names_of_other_trainers_act_alike(wan_folder, lora_folder, tmp_path, change):
+    expected = tiny.latents(load_pipeline(wan_folder, lora_folder))
+    made = tiny.latents(load_pipeline(wan_folder, renamed(lora_folder, tmp_path, change)))
+    assert torch.equal(made, expected)
+
+
+def test_lora_that_matches_nothing_is_refused(wan_folder, lora_folder, tmp_path):
+    for prefix in ("transformer_2.", "unet.", "lora_te1_"):
+        place = renamed(lora_folder, tmp_path, lambda n, p=prefix: n.replace("transformer.", p, 1))
+        with pytest.raises(InputError, match=f"none of the 8 LoRA keys .* begin with '{prefix}'"):
+            load_pipeline(wan_folder, place)
+
+
+def test_lora_keys_that_match_are_counted(wan_folder, lora_folder, tmp_path):
+    odd = {"transformer.blocks.7.attn1.to_q.lora_A.weight": torch.ones(2, 32)}
+    place = renamed(lora_folder, tmp_path, str, **odd)
+    report = generate(request(wan_folder, tmp_path, adapter=str(place), compare=False))
+    assert report.attached == [
+        "8 of 9 LoRA keys match the model; left out: blocks.7.attn1.to_q.lora_A.weight, ..."
+    ]
+
+
+def test_lora_of_halves_and_of_other_sizes_is_refused(wan_folder, lora_folder, tmp_path):
+    half = {n: t for n, t in load_file(lora_folder / LORA_FILE).items() if "lora_A" in n}
+    save_file(half, tmp_path / "lora.safetensors")
+    with pytest.raises(InputError, match=r"and no .*lora_B.weight, so it would do nothing"):
+        load_pipeline(wan_folder, tmp_path)
+
+
+def test_lora_is_as_strong_as_its_record_says(wan_folder, lora_folder, tmp_path):
+    place = renamed(lora_folder, tmp_path, str)
+    state = load_file(lora_folder / LORA_FILE)
+    doubled = {n: 2 * t if "lora_A" in n else t for n, t in state.items()}
+    (tmp_path / "doubled").mkdir()
+    save_file(doubled, tmp_path / "doubled" / "lora.safetensors")
+    expected = tiny.latents(load_pipeline(wan_folder, tmp_path / "doubled"))
+    (tmp_path / "adapter_config.json").write_text('{"r": 2, "lora_alpha": 4}')
+    assert torch.equal(tiny.latents(load_pipeline(wan_folder, place)), expected)
+
+
+def test_lora_for_both_denoisers(lora_folder, tmp_path):
+    from diffusers import WanPipeline
+
+    WanPipeline(**tiny.components(wan22=True)).save_pretrained(tmp_path / "wan22")
+    with pytest.raises(InputError, match=r"a lora for one denoiser, and the model has two; let"):
+        load_pipeline(tmp_path / "wan22", lora_folder)
+    second = {
+        n.replace("transformer.", "transformer_2."): t
+        for n, t in load_file(lora_folder / LORA_FILE).items()
+    }
+    for name, state in (("second", second), ("both", second | load_file(lora_folder / LORA_FILE))):
+        (tmp_path / name).mkdir()
+        save_file(state, tmp_path / name / "lora.safetensors")
+    frozen = tiny.latents(load_pipeline(tmp_path / "wan22", None))
+    one = load_pipeline(tmp_path / "wan22", tmp_path / "second")
+    assert not getattr(one.transformer, "peft_config", None)
+    two = load_pipeline(tmp_path / "wan22", tmp_path / "both")
+    made = [frozen, tiny.latents(one), tiny.latents(two)]
+    assert not any(torch.equal(made[i], made[j]) for i, j in ((0, 1), (0, 2), (1, 2)))

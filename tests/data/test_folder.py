@@ -98,7 +98,7 @@ def test_the_videos_may_lie_in_another_folder_and_in_archives(folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("video,text\na.mp4,hi\n", "has no column file and no caption, only video, text; begin"),
+        ("clip,words\na.mp4,hi\n", "has no column file and no caption, only clip, words; begin"),
         ("file;caption\na.mp4;hi\n", "separate the columns by commas"),
         ("", "only nothing; begin with file,caption,categories"),
         ("file,caption\n", "lists no clip"),

@@ -137,7 +137,7 @@ def test_a_users_file_overrules_the_laws_that_it_names(tmp_path):
         ("m.json", '{"gas motion": 3}', "gives 3; write a list of categories"),
         ("m.json", '{"gas motion": {"give": []}}', "'gas motion' has 'give'; it takes gives"),
         ("m.json", "[]", "is no object of laws"),
-        ("m.json", "{", "is not valid JSON"),
+        ("m.json", "{", "is not readable JSON"),
         ("m.json", "{}", "names no law"),
         ("m.json", '{"gas motion": ["fluid"], "Gas Motion.": []}', "'gas motion' twice"),
         ("m.json", '{"melting": ["fluid", "thermal", "optical", "elastic"]}', "has 3 at most"),

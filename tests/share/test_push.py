@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.json_faults import bad_ones
 from tests.share import hub_server
 from tests.share.hub_server import READ_TOKEN, WRITE_TOKEN, Hub
 
@@ -368,3 +369,17 @@ def test_refusals(
     printed = capsys.readouterr()
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_results_that_are_broken_are_one_line(trained: Path, results: Path, tmp_path: Path):
+    from pila.backbones.attachments import look_at
+    from pila.share.card import Training, read_results, write_card
+
+    attachment = look_at(trained / "adapter")
+
+    def used() -> None:
+        read = read_results(results, attachment)
+        write_card(attachment, REPO, training=Training(), results=read)
+
+    used()
+    assert bad_ones(results, used, count=60) == []

@@ -3,7 +3,7 @@
 Several are joined by "+", such as embedded+runs/prophy/adapter: they act together.
 """
 
-import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pila.backbones.base import check_fit
-from pila.backbones.repository import check_model_folder, check_safetensors
+from pila.backbones.loading import load_model
+from pila.backbones.lora import DENOISERS, put_lora_on, read_lora
+from pila.backbones.repository import check_model_folder
+from pila.backbones.weights import header
 from pila.errors import InputError
+from pila.json_files import read_object
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["adapter", "branch", "lora"]
 ADAPTERS = ("PilaAdapter", "PlainAdapter")
@@ -38,7 +44,7 @@ def look_at(folder: Path) -> Attachment:
         InputError: nothing that can be put on a model, or weights that cannot be read.
     """
     if (weights := lora_weights(folder)) is not None:
-        check_safetensors(weights)
+        header(weights)
         return Attachment(kind="lora", folder=folder, config={})
     config = check_model_folder(folder)
     name = config.get("_class_name")
@@ -53,10 +59,10 @@ def look_at(folder: Path) -> Attachment:
 def class_name(folder: Path) -> str | None:
     """The class that a folder's `config.json` names; None without one that can be read."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        name = read_object(folder / "config.json").get("_class_name")
+    except InputError:
         return None
-    return config.get("_class_name") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def lora_weights(folder: Path) -> Path | None:
@@ -72,8 +78,11 @@ def lora_weights(folder: Path) -> Path | None:
 
 def check_attachments(
     attachments: list[Attachment], denoisers: Mapping[str, Mapping[str, Any]]
-) -> None:
+) -> list[str]:
     """Refuse two of a kind, and what does not fit the model's denoisers, given by their configs.
+
+    Returns:
+        What is to be said of them: how many keys of LoRA updates match the model.
 
     Raises:
         InputError: with the values that differ.
@@ -82,12 +91,15 @@ def check_attachments(
         same = [str(a.folder) for a in attachments if a.kind == kind]
         if len(same) > 1:
             raise InputError(f"{' and '.join(same)} are both a {kind}; attach one of a kind")
+    notes = []
     for attachment in attachments:
-        if attachment.kind != "adapter" and len(denoisers) > 1:
+        if attachment.kind == "branch" and len(denoisers) > 1:
             raise InputError(
-                f"{attachment.folder} is a {attachment.kind} for one denoiser, and the model has "
-                "two; attach it yourself to the one it was trained in"
+                f"{attachment.folder} is a branch for one denoiser, and the model has two; attach "
+                "it yourself to the one it was trained in"
             )
+        if attachment.kind == "lora":
+            notes.append(str(read_lora(_weights_in(attachment.folder), denoisers)))
         for config in denoisers.values():
             if attachment.kind == "adapter":
                 check_fit(dict(attachment.config), dict(config))
@@ -95,6 +107,7 @@ def check_attachments(
                 from pila.prophy.branch import check_branch_fit
 
                 check_branch_fit(attachment.config, config)
+    return notes
 
 
 def put_on(pipeline: Any, attachment: Attachment) -> None:
@@ -107,23 +120,23 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
     if attachment.kind == "branch":
         from pila.prophy.branch import ProPhyBranch, attach
 
-        branch = ProPhyBranch.from_pretrained(attachment.folder).eval()
+        branch: ProPhyBranch = load_model(attachment.folder)
         # Weights offloaded layer by layer are nowhere ("meta"); a branch goes where latents are.
         attach(denoiser, branch if denoiser.device.type == "meta" else branch.to(denoiser.device))
     elif attachment.kind == "lora":
-        weights = lora_weights(attachment.folder)
-        assert weights is not None
-        try:
-            pipeline.load_lora_weights(
-                str(attachment.folder), weight_name=weights.name, use_safetensors=True
-            )
-        except (ValueError, RuntimeError, ImportError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"no LoRA updates can be loaded from {attachment.folder} ({reason}); they take "
-                "peft (`pip install -c constraints.txt '.[lora]'`) and the model that they were "
-                "trained in"
-            ) from error
+        path = _weights_in(attachment.folder)
+        parts = {name: getattr(pipeline, name, None) for name in DENOISERS}
+        configs = {n: dict(part.config) for n, part in parts.items() if part is not None}
+        lora = read_lora(path, configs)
+        logger.log(logging.WARNING if lora.left_out else logging.INFO, "%s: %s", path, lora)
+        put_lora_on(pipeline, path, lora)
+
+
+def _weights_in(folder: Path) -> Path:
+    weights = lora_weights(folder)
+    if weights is None:
+        raise InputError(f"{folder} holds no LoRA updates any more; copy it again")
+    return weights
 
 
 def branches_on(pipeline: Any) -> list[Any]:

@@ -20,12 +20,14 @@ from pila.backbones.attachments import (
     put_on,
 )
 from pila.backbones.base import check_fit
+from pila.backbones.loading import load_model, load_parts, named
 from pila.backbones.repository import (
     check_wan_repository,
     model_config,
     read_index,
 )
 from pila.errors import InputError
+from pila.options import exists
 from pila.snapshots import download
 
 if TYPE_CHECKING:
@@ -111,12 +113,11 @@ def load_pipeline(
             own = load_adapter(attachment.folder)
     if isinstance(own, torch.nn.Module):
         own.eval()
-    pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
-        folder,
-        adapter=own,
-        dtype={"default": dtype, "vae": torch.float32},
-        use_safetensors=True,
-    )
+    parts = load_parts(folder, index, dtype=dtype)
+    with named(folder):
+        pipeline = _pipeline_class(index["_class_name"]).from_pretrained(
+            folder, adapter=own, **parts
+        )
     skip_past_taps(pipeline.vae)
     _place(pipeline, place, offload)
     for attachment in found:
@@ -131,7 +132,7 @@ def denoiser_configs(folder: Path, index: dict[str, Any]) -> dict[str, dict[str,
         InputError: a config that is not there or unreadable.
     """
     return {
-        name: model_config(folder / name)
+        name: model_config(folder / name, "WanTransformer3DModel")
         for name in ("transformer", "transformer_2")
         if (index.get(name) or [None])[0] is not None
     }
@@ -172,8 +173,9 @@ def whole_path(name: str) -> str:
     Args:
         name: of a model or an adapter, as `find_model` takes it.
     """
-    path = Path(name).expanduser()
-    return str(path.absolute()) if name not in ("embedded", "none") and path.exists() else name
+    if name in ("embedded", "none") or not exists(Path(name)):
+        return name
+    return str(Path(name).expanduser().absolute())
 
 
 def find_adapter(name: str | Path | None, *, revision: str | None = None) -> Path | None:
@@ -203,7 +205,7 @@ def find_attachments(name: str | Path | None, *, revision: str | None = None) ->
 
 def split_places(text: str) -> list[str]:
     """The places in "place+place+..."; a path that exists is one, whatever its name."""
-    return [text] if Path(text).expanduser().exists() else text.split("+")
+    return [text] if exists(Path(text)) else text.split("+")
 
 
 def _pipeline_class(name: str) -> Any:
@@ -222,16 +224,13 @@ def load_adapter(folder: Path) -> Any:
     Raises:
         InputError: it holds something else, or weights that cannot be read.
     """
-    import pila.adapter
-
     found = look_at(folder)
     if found.kind != "adapter":
         raise InputError(
             f"{folder} holds a {found.kind}, not an adapter; pass the folder of one "
             f"({' or '.join(ADAPTERS)})"
         )
-    cls = getattr(pila.adapter, found.config["_class_name"])
-    return cls.from_pretrained(folder, use_safetensors=True).eval()
+    return load_model(folder)
 
 
 def _find(
@@ -249,13 +248,13 @@ def _find(
                 "`pila train`, or pass a path or a hub id"
             )
         return embedded
-    path = Path(name).expanduser()
-    if path.exists():
+    if exists(Path(name)):
+        path = Path(name).expanduser()
         _check_kind(path, what)
         return path
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return _download(name, what=what, revision=revision, patterns=patterns)
-    raise InputError(f"there is no {what} {name}; pass {_choices(what)}")
+    raise InputError(f"there is no {what} {str(name)[:300]}; pass {_choices(what)}")
 
 
 def _choices(what: str) -> str:

@@ -1,24 +1,25 @@
 """Looks at a model folder before anything of it is loaded: complete, safe, readable.
 
 All of it reads directory listings, JSON and safetensors headers only, so it is cheap for models of
-any size. Pickled weights are refused, since unpickling runs whatever code the file holds.
+any size. Tensors are held against what the configurations build (`weights.py`). Pickled weights are
+refused, since unpickling runs whatever code the file holds.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from pila.errors import InputError
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-WAN_PIPELINES = (
-    "WanPipeline",
-    "WanImageToVideoPipeline",
-    "PilaWanPipeline",
-    "PilaWanImageToVideoPipeline",
+from pila.backbones.schemas import (
+    CONFIGS,
+    WAN_PIPELINES,
+    OwnSettings,
+    PipelineIndex,
+    SchedulerConfig,
+    TokenizerConfig,
 )
+from pila.backbones.weights import PICKLES, check_weights
+from pila.errors import InputError
+from pila.json_files import checked, read_object, short
+
 REQUIRED = ("tokenizer", "text_encoder", "vae", "scheduler")
 _WITHOUT_WEIGHTS = ("tokenizer", "scheduler", "image_processor")
 
@@ -27,8 +28,8 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
     """Check a local diffusers Wan repository and return its model_index.json.
 
     Raises:
-        InputError: it is no Wan repository, a component is missing, or weights are unreadable,
-            truncated or pickled.
+        InputError: it is no Wan repository, a component is missing, a configuration is not one,
+            or weights are unreadable, truncated, pickled or not those of the configuration.
     """
     index = read_index(folder)
     for component in sorted(_components(index)):
@@ -38,7 +39,15 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
                 "download or copy it again"
             )
         if component not in _WITHOUT_WEIGHTS:
-            check_model_folder(folder / component)
+            check_model_folder(folder / component, index[component][1])
+    settings = folder / "scheduler" / "scheduler_config.json"
+    if not settings.is_file():
+        raise InputError(f"there is no file {settings}; download or copy the folder again")
+    read_object(settings, SchedulerConfig)
+    words = folder / "tokenizer" / "tokenizer_config.json"
+    if words.exists():
+        read_object(words, TokenizerConfig)
+    own_settings(folder)
     return index
 
 
@@ -51,18 +60,20 @@ def read_index(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         _refuse_single_file(folder, expected="a diffusers Wan repository")
         raise InputError(f"there is no folder {folder}; pass a diffusers Wan repository")
-    if not (folder / "model_index.json").is_file():
+    if not (folder / "model_index.json").exists():
         raise InputError(
             f"{folder} has no model_index.json, so it is not a diffusers repository; pass the "
             "folder that holds vae/, transformer/ and model_index.json"
         )
-    index = read_json(folder / "model_index.json")
+    index = read_object(folder / "model_index.json")
     name = index.get("_class_name")
     if name not in WAN_PIPELINES:
+        named = name if isinstance(name, str) else short(name)
         raise InputError(
-            f"{folder} holds a {name}, not a Wan pipeline; pass a repository of one of "
+            f"{folder} holds a {named}, not a Wan pipeline; pass a repository of one of "
             f"{', '.join(WAN_PIPELINES)}"
         )
+    checked(PipelineIndex, index, folder / "model_index.json")
     components = _components(index)
     missing = [key for key in REQUIRED if key not in components]
     if not components & {"transformer", "transformer_2"}:
@@ -78,92 +89,74 @@ def _components(index: dict[str, Any]) -> set[str]:
     return {k for k, value in index.items() if isinstance(value, list) and value[0] is not None}
 
 
-def check_model_folder(folder: Path) -> dict[str, Any]:
+def check_model_folder(folder: Path, kind: str | None = None) -> dict[str, Any]:
     """Check one model's folder (config.json, safetensors weights) and return its config.
 
+    Args:
+        folder: the model's.
+        kind: its class; the one that the config names by default. Of classes that are not known
+            here the weights' headers alone are read.
+
     Raises:
-        InputError: the folder or its config is missing, or weights are unreadable, truncated or
-            pickled.
+        InputError: the folder or its config is missing or wrong, or weights are unreadable,
+            truncated, pickled, or not those that the config asks for.
     """
-    config = model_config(folder)
-    _check_weights(folder)
+    config = model_config(folder, kind)
+    check_weights(folder, kind or _named_class(config), config)
     return config
 
 
-def model_config(folder: Path) -> dict[str, Any]:
+def model_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
     """The config.json of one model's folder, whose weights need not be there.
 
     Raises:
-        InputError: the folder or its config is missing or unreadable.
+        InputError: the folder or its config is missing or unreadable, or the config is none of
+            the class `kind`, or of the class that it names.
     """
     if not folder.is_dir():
         _refuse_single_file(folder, expected="a folder with config.json and *.safetensors")
         raise InputError(
             f"there is no folder {folder}; pass a folder with config.json and *.safetensors"
         )
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.exists():
         raise InputError(
             f"{folder} has no config.json; pass a folder that save_pretrained has written"
         )
-    return read_json(folder / "config.json")
+    config = read_object(path)
+    named = _named_class(config)
+    if kind is not None and named is not None and named != kind:
+        raise InputError(f"{path} is of a {named}, and a {kind} is asked for; copy it again")
+    schema = CONFIGS.get(kind or named or "")
+    if schema is not None:
+        checked(schema, config, path)
+    return config
 
 
-def _check_weights(folder: Path) -> None:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-        if pickles:
-            raise InputError(
-                f"{folder} holds pickled weights ({pickles[0]}) and no safetensors; pickles can "
-                "run code when opened and are never loaded: convert them to safetensors"
-            )
-        raise InputError(f"{folder} has no *.safetensors weights; download or copy it again")
-    for path in files:
-        check_safetensors(path)
-    for path in folder.glob("*.safetensors.index.json"):
-        shards = set(read_json(path).get("weight_map", {}).values())
-        absent = sorted(shards - {file.name for file in files})
-        if absent:
-            raise InputError(
-                f"{folder} lacks {absent[0]}, one of the {len(shards)} files that {path.name} "
-                "names; download or copy it again"
-            )
-
-
-def check_safetensors(path: Path) -> None:
-    """Check that a safetensors file's header is readable and agrees with the file's length.
-
-    Raises:
-        InputError: otherwise.
-    """
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        size = path.stat().st_size if path.is_file() else 0
-        raise InputError(
-            f"{path} is not a complete safetensors file ({size} bytes; {_one_line(error)}); "
-            "download or copy it again"
-        ) from error
+def _named_class(config: dict[str, Any]) -> str | None:
+    """The class that diffusers wrote into a config; transformers writes none of this kind."""
+    name = config.get("_class_name")
+    return name if isinstance(name, str) else None
 
 
 def own_settings(folder: Path) -> dict[str, Any]:
     """What a model says of itself in `pila.json` (sizes, steps, scenes); nothing where it has none.
 
     Raises:
-        InputError: the file is not readable or not a JSON object.
+        InputError: the file is not readable or an entry is out of its bounds.
     """
     path = folder / "pila.json"
-    return read_json(path) if path.is_file() else {}
+    remedy = "correct the entry, or copy the model's folder again"
+    return read_object(path, OwnSettings, remedy=remedy) if path.exists() else {}
 
 
 def own_config(folder: Path) -> dict[str, Any]:
     """What a component was built with: its `config.json` without diffusers' own entries.
 
     Raises:
-        InputError: the file is not readable or not a JSON object.
+        InputError: the file is not readable or not what its class is built with.
     """
-    return {k: v for k, v in read_json(folder / "config.json").items() if k[0] != "_"}
+    return {k: v for k, v in model_config(folder).items() if k[:1] != "_"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -172,13 +165,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not readable or not a JSON object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON ({_one_line(error)})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object")
-    return value
+    return read_object(path)
 
 
 def _refuse_single_file(path: Path, *, expected: str) -> None:
@@ -189,7 +176,3 @@ def _refuse_single_file(path: Path, *, expected: str) -> None:
         )
     if path.is_file():
         raise InputError(f"{path} is a file; pass {expected}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

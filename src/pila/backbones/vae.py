@@ -5,16 +5,17 @@ from types import MethodType
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor, nn
+
+from pila.backbones.loading import load_model
 
 
 def load_vae(folder: Path) -> Any:
     """A frozen AutoencoderKLWan for coding in float32, as `skip_past_taps` leaves it."""
-    vae = AutoencoderKLWan.from_pretrained(folder, use_safetensors=True)
+    vae = load_model(folder, "AutoencoderKLWan")
     skip_past_taps(vae)
-    return vae.eval().requires_grad_(False)
+    return vae.requires_grad_(False)
 
 
 def skip_past_taps(vae: nn.Module) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from pila.errors import InputError
+from pila.json_files import read_object
 from pila.progress import only_own_progress
 
 
@@ -249,7 +250,9 @@ def _added(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> d
     path = folder / f"{name}-{datetime.now(UTC).date()}.json"
     before: list[dict[str, Any]] = []
     if path.is_file():
-        kept = json.loads(path.read_text())
+        kept = read_object(path, remedy="move it away")
+        if not isinstance(kept.get("rows"), list):
+            raise InputError(f"{path} has no list of rows; move it away")
         # Older files say it once for all rows.
         once = {name: kept[name] for name in ("versions", "commit") if name in kept}
         before = [once | row for row in kept["rows"]]

@@ -19,6 +19,7 @@ from pila.benchmark.run import BenchmarkRequest
 from pila.cli import data, diagnose, evaluate, experiment, serve, share, single, world
 from pila.cli.evaluate_options import Evaluate
 from pila.errors import InputError
+from pila.options import check_options
 from pila.request import GenerateRequest
 from pila.score import ScoreRequest
 from pila.snapshots import set_unusable_endpoint_aside
@@ -107,7 +108,9 @@ def run(args: Sequence[str]) -> int:
         if invocation.quiet and invocation.verbose:
             raise InputError("--quiet and --verbose exclude each other; use one of them")
         if isinstance(command, GenerateRequest) and command.settings_file is not None:
+            check_options(command)
             command = _over_file(command.settings_file, args)
+        check_options(command)
         set_unusable_endpoint_aside()
         return COMMANDS[type(command)](command) or 0
     except InputError as error:

@@ -71,7 +71,8 @@ class DataCache:
     """
 
     source: Positional[str]
-    """A folder in WISA-80K's form, a CSV that lists videos, or `world`."""
+    """A list of videos (CSV or .jsonl), a folder with metadata.jsonl, metadata.csv or a .txt beside
+    each video, a folder in WISA-80K's form, or `world`."""
     out: Path
     """The cache's folder."""
     model: str = "embedded"
@@ -85,7 +86,7 @@ class DataCache:
     fps: float | None = None
     """Frames per second; the model's own by default."""
     root: Path | None = None
-    """The folder with a CSV's videos; its own by default."""
+    """The folder with a list's videos; its own by default."""
     clips: int | None = None
     """Clips of the world."""
     scenes: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ class DataMaps:
     source: str | None = None
     """What the cache was made of, as `pila data cache` was told; the model looks at its videos."""
     root: Path | None = None
-    """The folder with a CSV's videos; its own by default."""
+    """The folder with a list's videos; its own by default."""
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto; each process on a machine takes its own accelerator."""
     processes: int = 2

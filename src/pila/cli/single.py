@@ -106,6 +106,8 @@ def _generate(request: GenerateRequest) -> None:
     if routed:
         print("routing     " + ", ".join(f"{name} {w:.2f}" for name, w in routed if w > 0))
     print(f"correction  {report.correction_rms:.4f} RMS (latents have about 1)")
+    for note in report.attached:
+        print(f"attached    {note}")
     for clip, laws in report.laws.items():
         print(f"laws        {clip:<7}" + ", ".join(f"{k} {v:.3f}" for k, v in laws.items()))
     if report.laws:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pila.backbones.repository import check_wan_repository, own_settings, read_json
+from pila.backbones.loading import load_model, named
+from pila.backbones.repository import check_wan_repository, model_config, own_settings
 from pila.data.latents import normalise
 from pila.data.records import ClipError, View
 from pila.errors import InputError
@@ -46,8 +47,8 @@ class ModelFacts:
             InputError: it is not a complete Wan repository.
         """
         check_wan_repository(folder)
-        vae = read_json(folder / "vae" / "config.json")
-        text = read_json(folder / "text_encoder" / "config.json")
+        vae = model_config(folder / "vae", "AutoencoderKLWan")
+        text = model_config(folder / "text_encoder", "UMT5EncoderModel")
         own = own_settings(folder)
         try:
             return cls(
@@ -107,16 +108,19 @@ class Encoders:
     """
 
     def __init__(self, facts: ModelFacts, device: torch.device) -> None:
-        from transformers import AutoTokenizer, UMT5EncoderModel
+        from transformers import AutoTokenizer
 
         from pila.backbones.vae import load_vae
 
         self.facts, self.device = facts, device
         self.vae: Any = load_vae(facts.folder / "vae").to(device)  # pyright: ignore[reportArgumentType]
-        self.tokenizer = AutoTokenizer.from_pretrained(facts.folder / "tokenizer")
+        with named(facts.folder / "tokenizer"):
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                facts.folder / "tokenizer", trust_remote_code=False
+            )
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-        text: Any = UMT5EncoderModel.from_pretrained(facts.folder / "text_encoder", dtype=dtype)
-        self.text_encoder: Any = text.eval().requires_grad_(False).to(device)
+        text = load_model(facts.folder / "text_encoder", "UMT5EncoderModel", dtype=dtype)
+        self.text_encoder: Any = text.requires_grad_(False).to(device)
 
     @torch.no_grad()
     def latents(self, frames: np.ndarray) -> Tensor:

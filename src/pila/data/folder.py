@@ -1,17 +1,18 @@
-"""Any folder of videos with a CSV file that names them."""
+"""Any folder of videos with a list that names them, or with texts beside them."""
 
-import csv
-import io
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
 from pila.data.listing import identity
+from pila.data.lists import on_disk, read_list, sidecars
 from pila.data.records import VideoRecord
 from pila.errors import InputError
 from pila.labels.parser import PROMPT_LIMIT, Parser, make_parser, parse_category
+from pila.options import check_path, exists
 from pila.physics.layout import Category
 
 _EXAMPLE = "file,caption,categories"
@@ -19,9 +20,8 @@ _EXAMPLE = "file,caption,categories"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A line of the CSV, checked; no categories: a parser finds them."""
+    """A line of the list, checked; no categories: a parser finds them."""
 
-    line: int
     name: str
     caption: str
     categories: tuple[Category, ...]
@@ -30,17 +30,20 @@ class _Row:
 
 
 class FolderSource:
-    """Clips that a CSV file lists; implements `pila.data.records.Source`.
+    """Clips that a list names; implements `pila.data.records.Source`.
 
-    Columns are `file` (relative to the folder), `caption` and, if wanted, `categories` separated
-    by `;`, `name` (else the file's place) and `member` (where the file is a zip archive); others
-    are ignored. A clip without categories gets those that the parser reads in its caption.
+    A list is CSV, or JSON lines (.jsonl). Its columns are the file (relative to the folder) under
+    one of `lists.FILE_COLUMNS`, the caption under one of `lists.CAPTION_COLUMNS` and, if wanted,
+    `categories` separated by `;`, `name` (else the file's place) and `member` (where the file is
+    a zip archive); others are ignored. A folder in the list's place is its own list: of all videos
+    below it, each with the .txt file of its name. A clip without categories gets those that the
+    parser reads in its caption.
 
     Faults of the list are errors. A video that is missing or empty, or a caption in which no
     category is found, leaves its clip out with a reason.
 
     Args:
-        csv_path: the list.
+        place: the list, or the folder.
         root: the folder with the videos; the list's own by default.
         parser: caption to categories; the offline one by default.
 
@@ -50,13 +53,14 @@ class FolderSource:
     """
 
     def __init__(
-        self, csv_path: Path | str, *, root: Path | str | None = None, parser: Parser | None = None
+        self, place: Path | str, *, root: Path | str | None = None, parser: Parser | None = None
     ) -> None:
-        self.csv_path = Path(csv_path)
-        self.root = self.csv_path.parent if root is None else Path(root)
+        self.place = Path(place)
+        own = self.place if self.place.is_dir() else self.place.parent
+        self.root = own if root is None else Path(root)
         self.parser = make_parser("offline") if parser is None else parser
-        if not self.csv_path.is_file():
-            raise InputError(f"{self.csv_path} is not a file; give a CSV with {_EXAMPLE}")
+        if not exists(self.place):
+            raise InputError(f"{self.place} is not a file; give a CSV with {_EXAMPLE}")
         if not self.root.is_dir():
             raise InputError(f"{self.root} is not a folder; give the one with the videos")
         self._rows = self._read()
@@ -81,7 +85,7 @@ class FolderSource:
         if not records:
             name, reason = next(iter(excluded.items()))
             raise InputError(
-                f"none of the {len(excluded)} clips in {self.csv_path} can be used; "
+                f"none of the {len(excluded)} clips in {self.place} can be used; "
                 f"the first, {name}: {reason}"
             )
         return records
@@ -119,56 +123,28 @@ class FolderSource:
         return tuple(c for c in Category if c in found)
 
     def _read(self) -> list[_Row]:
-        try:
-            text = self.csv_path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.csv_path} is not UTF-8 ({error}); save it as UTF-8") from error
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows: list[_Row] = []
-        lines: dict[str, int] = {}
-        try:
-            self._check_columns(reader)
-            for raw in reader:
-                row = self._row(reader.line_num, raw)
-                if row.name in lines:
-                    raise InputError(
-                        f"{self.csv_path}, line {row.line}: {row.name!r} is also in line "
-                        f"{lines[row.name]}; list each clip once, or give both a name of their own"
-                    )
-                lines[row.name] = row.line
-                rows.append(row)
-        except csv.Error as error:
-            raise InputError(
-                f"{self.csv_path}, line {reader.line_num + 1}: not CSV ({error}); "
-                "separate by commas and put texts with commas in double quotes"
-            ) from error
+        places: dict[str, str] = {}
+        found = sidecars(self.root) if self.place.is_dir() else read_list(self.place)
+        for place, field in found:
+            row = self._row(place, field)
+            if row.name in places:
+                raise InputError(
+                    f"{place}: {row.name!r} is also in {places[row.name]}; list each clip once, or "
+                    "give both a name of their own"
+                )
+            places[row.name] = place.removeprefix(f"{self.place}, ")
+            rows.append(row)
         if not rows:
-            raise InputError(f"{self.csv_path} lists no clip; write one a line under {_EXAMPLE}")
+            raise InputError(f"{self.place} lists no clip; write one a line under {_EXAMPLE}")
         return rows
 
-    def _check_columns(self, reader: csv.DictReader) -> None:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        missing = [name for name in ("file", "caption") if name not in columns]
-        if missing:
-            joined = len(columns) == 1 and any(mark in columns[0] for mark in ";\t|")
-            hint = "separate the columns by commas" if joined else f"begin with {_EXAMPLE}"
-            raise InputError(
-                f"{self.csv_path} has no column {' and no '.join(missing)}, only "
-                f"{', '.join(columns) or 'nothing'}; {hint}"
-            )
-
-    def _row(self, line: int, raw: Mapping[str | None, str | None]) -> _Row:
-        place = f"{self.csv_path}, line {line}"
-        if None in raw:
-            raise InputError(
-                f"{place}: more fields than columns; put texts with commas in double quotes"
-            )
-        field = {name: (value or "").strip() for name, value in raw.items()}
+    def _row(self, place: str, field: Mapping[str, str]) -> _Row:
         if not field["file"]:
             raise InputError(f"{place}: no file; name the video, relative to {self.root}")
+        check_path(Path(field["file"]), f"{place}: file")
         member = field.get("member") or None
-        relative = _inside(self.root, field["file"])
+        relative = _inside(self.root, on_disk(self.root, field["file"]))
         if relative is None:
             raise InputError(
                 f"{place}: {field['file']} lies outside {self.root}; "
@@ -181,13 +157,18 @@ class FolderSource:
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
         return _Row(
-            line=line,
-            name=field.get("name") or relative.as_posix() + (f"!{member}" if member else ""),
+            name=field.get("name") or _name(relative, member),
             caption=" ".join(field["caption"].split()),
             categories=tuple(c for c in Category if c in labels),
             path=self.root / relative,
             member=member,
         )
+
+
+def _name(relative: PurePath, member: str | None) -> str:
+    """A clip's name: its place, in one form of Unicode, so that it is the same on every disk."""
+    place = unicodedata.normalize("NFC", relative.as_posix())
+    return f"{place}!{member}" if member else place
 
 
 def _names(categories: str) -> list[str]:

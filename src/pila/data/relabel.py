@@ -14,7 +14,6 @@ category needs `ENOUGH`:
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +23,7 @@ from typing import Any
 
 from pila.data.laws import Law, read_laws
 from pila.errors import InputError
+from pila.json_files import parse_json
 from pila.labels.parser import parse_category
 from pila.physics.layout import Category
 
@@ -160,10 +160,7 @@ def load_mapping(path: Path) -> Mapping[Law, Effect]:
 
 
 def _json_rows(path: Path, text: str) -> Iterable[tuple[str, Any, Any]]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); see docs/wisa.md") from error
+    content = parse_json(text, path, remedy="see docs/wisa.md")
     if not isinstance(content, dict):
         raise InputError(f"{path} is no object of laws and categories; see docs/wisa.md")
     for name, effect in content.items():

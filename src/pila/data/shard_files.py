@@ -19,20 +19,25 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.numpy
+from pydantic import Field
 from safetensors import SafetensorError
 
 from pila.data.flow_targets import TrueTargets
 from pila.errors import InputError
 from pila.files import atomic_write
+from pila.json_files import checked, read_object, short
 from pila.physics.layout import Category, Slot
 
 VERSION = 1
 AGAIN = "run the same `pila data cache` command again: it makes what is missing"
 FRESH = "choose another --out, or delete that folder"
+
+
+Side = Annotated[int, Field(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +62,18 @@ class Header:
     """
 
     source: str
-    records: int
-    shard_clips: int
+    records: Annotated[int, Field(ge=0, le=10**9)]
+    shard_clips: Annotated[int, Field(ge=1, le=10**7)]
     vae: str
     text_encoder: str
     flow: str
-    height: int
-    width: int
-    num_frames: int
-    fps: float
-    latent_shape: tuple[int, int, int, int]
-    text_width: int
-    max_tokens: int
+    height: Side
+    width: Side
+    num_frames: Side
+    fps: Annotated[float, Field(gt=0, le=1e4)]
+    latent_shape: tuple[Side, Side, Side, Side]
+    text_width: Annotated[int, Field(ge=1, le=10**6)]
+    max_tokens: Side
     version: int = VERSION
 
     @property
@@ -123,6 +128,14 @@ class Excluded:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sidecar:
+    """A shard's JSON file."""
+
+    rows: tuple[Row, ...]
+    excluded: tuple[Excluded, ...]
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -200,14 +213,9 @@ def read_sidecar(folder: Path, shard: int) -> tuple[list[Row], list[Excluded]]:
     Raises:
         InputError: the file is missing or does not read.
     """
-    path = sidecar_path(folder, shard)
-    try:
-        said = json.loads(path.read_text())
-        return [Row.read(r) for r in said["rows"]], [Excluded(**e) for e in said["excluded"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} does not read ({_one_line(error)}); delete it and {AGAIN}"
-        ) from error
+    path, again = sidecar_path(folder, shard), f"delete it and {AGAIN}"
+    said = checked(_Sidecar, read_object(path, remedy=again), path, remedy=again)
+    return list(said.rows), list(said.excluded)
 
 
 def read_tensors(path: Path) -> list[dict[str, np.ndarray]]:
@@ -252,20 +260,13 @@ def read_header(folder: Path) -> Header:
         InputError: there is none, it does not read, or it is of another version.
     """
     path = folder / "cache.json"
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{folder} has no cache.json; give a folder that `pila data cache` filled")
-    try:
-        said = json.loads(path.read_text())
-        if said["version"] != VERSION:
-            raise InputError(
-                f"{path} is of version {said['version']}; this pila reads {VERSION}: {FRESH}"
-            )
-        said["latent_shape"] = tuple(said["latent_shape"])
-        return Header(**said)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} does not read ({_one_line(error)}); {FRESH}") from error
+    said = read_object(path, remedy=FRESH)
+    if said.get("version") != VERSION:
+        found = short(said.get("version"))
+        raise InputError(f"{path} is of version {found}; this pila reads {VERSION}: {FRESH}")
+    return checked(Header, said, path, remedy=FRESH)
 
 
 def check_same(folder: Path, asked: Header) -> None:

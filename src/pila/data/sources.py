@@ -5,6 +5,7 @@ from pathlib import Path
 from pila.data.encoders import ModelFacts
 from pila.data.records import Source, View
 from pila.errors import InputError
+from pila.options import exists
 
 WORLD = "world"
 
@@ -22,10 +23,10 @@ def find_source(
     """The data set that a name stands for.
 
     Args:
-        name: a folder in WISA-80K's form, a CSV that lists videos, or `world`.
+        name: a folder or a list as `find_videos` takes them, or `world`.
         facts: the model whose latent grid the world's true fields are on.
         view: in which the clips will be seen.
-        root: the folder with a CSV's videos; the CSV's own by default.
+        root: the folder with a list's videos; the list's own by default.
         clips: of the world; `CorpusConfig`'s number by default.
         scenes: of the world; all by default.
         violations: share of the world's clips that break a law; `CorpusConfig`'s by default.
@@ -55,27 +56,38 @@ def find_source(
 
 
 def find_videos(name: str, *, root: Path | None = None) -> Source:
-    """The data set of videos that a name stands for: a folder in WISA-80K's form, or a CSV.
+    """The data set of videos that a name stands for.
+
+    A list, a folder with a list of a known name or with texts beside its videos, or a folder in
+    WISA-80K's form.
 
     Args:
         name: its place.
-        root: the folder with a CSV's videos; the CSV's own by default.
+        root: the folder with a list's videos; the list's own by default.
 
     Raises:
         InputError: no such data set, or an option that it does not have.
     """
+    from pila.data.folder import FolderSource
+    from pila.data.lists import FOUND_IN_FOLDERS, has_sidecars
+
+    if not exists(Path(name)):
+        raise InputError(
+            f"source is {name!r}; give a folder of videos with {' or '.join(FOUND_IN_FOLDERS)} or "
+            "a .txt beside each video, a list (CSV or .jsonl) with the columns file and caption, a "
+            f"folder in WISA-80K's form, or {WORLD!r}"
+        )
     path = Path(name).expanduser()
-    if path.is_dir() and root is None:
-        from pila.data.wisa import WisaSource
-
-        return WisaSource(path)
-    if path.is_file():
-        from pila.data.folder import FolderSource
-
+    if not path.is_dir():
         return FolderSource(path, root=root)
-    if path.is_dir():
-        raise InputError(f"--root is for a CSV alone; leave it out for the folder {name}")
-    raise InputError(
-        f"source is {name!r}; give a folder in WISA-80K's form, a CSV with the columns file and "
-        f"caption, or {WORLD!r}"
-    )
+    if root is not None:
+        raise InputError(f"--root is for a list alone; leave it out for the folder {name}")
+    listed = next((path / n for n in FOUND_IN_FOLDERS if (path / n).is_file()), None)
+    if listed is not None:
+        return FolderSource(listed)
+
+    from pila.data.wisa import WisaSource, has_annotations
+
+    if not has_annotations(path) and has_sidecars(path):
+        return FolderSource(path)
+    return WisaSource(path)

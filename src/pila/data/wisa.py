@@ -352,7 +352,8 @@ def _find_annotations(root: Path, given: Path | str | None) -> Path:
             return path
     raise InputError(
         f"{root} has no data/{ANNOTATIONS}; name the folder that holds data/, or fetch "
-        "WISA-80K as docs/wisa.md says"
+        "WISA-80K as docs/wisa.md says; for videos of your own give their list "
+        "(docs/own-videos.md), or put a .txt beside each"
     )
 
 
@@ -367,9 +368,14 @@ def read_list(source: Path) -> list[WisaRecord]:
     return [WisaRecord.model_validate(entry, context=Oddities()) for entry in entries]
 
 
+def has_annotations(root: Path) -> bool:
+    """Whether a folder is in WISA-80K's form."""
+    return any((root / place).is_file() for place in (f"data/{ANNOTATIONS}", ANNOTATIONS))
+
+
 def _load(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} {why_unreadable(path, error)}; fetch it again (docs/wisa.md)"

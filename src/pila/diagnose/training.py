@@ -1,6 +1,5 @@
 """What a run's metrics.jsonl say of all its stages: curves, marks, first and last values."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from pila.diagnose.training_figures import (
 )
 from pila.errors import InputError
 from pila.physics.layout import Category, Slot
+from pila.train.checkpoint import read_record
 
 LAST = 5
 """Logged values that the table's last one is the mean of; a step's batch is small."""
@@ -97,8 +97,8 @@ def _best(stage: Stage) -> dict[str, Any] | None:
     path = stage.folder / "checkpoints" / "best" / "record.json"
     if not path.is_file():
         return None
-    record = json.loads(path.read_text())
-    return {"step": record["step"], "validation": record["validation"]}
+    record = read_record(path.parent)
+    return {"step": record["step"], "validation": record.get("validation")}
 
 
 def _last(metrics: Metrics, name: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pila.backbones.embedded import find_adapter, find_model
-from pila.backbones.repository import own_config
+from pila.backbones.repository import own_config, own_settings
 from pila.errors import InputError
 from pila.evaluate.store import Rows, rows_of
 from pila.evaluate.table import Estimate, mean_estimate
@@ -102,7 +102,7 @@ def read(
     """
     if clips < 2:
         raise InputError(f"clips is {clips}; an interval takes at least 2 clips a scene")
-    own = json.loads((find_model(model) / "pila.json").read_text())
+    own = own_settings(find_model(model))
     view = {"size": own["height"], "num_frames": own["num_frames"]}
     jobs = [
         (name, Job(model=model, adapter=place, scene=scene, clips=clips, **view))

@@ -1,7 +1,6 @@
 """Clips of a generator with something on it: the same prompts and noise for every method."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 from pila.backbones.attachments import denoisers_of
 from pila.backbones.embedded import find_attachments, find_model
-from pila.backbones.repository import own_config, read_json
+from pila.backbones.repository import own_config, own_settings, read_json
 from pila.errors import InputError
 from pila.evaluate.round_trip import decoded, encoded
 from pila.physics.layout import Category
@@ -115,7 +114,7 @@ class Protocol:
     @property
     def settings(self) -> dict[str, Any]:
         """The model's own sizes, steps and scenes (`pila.json`), with this protocol's changes."""
-        settings = json.loads((find_model(self.model) / "pila.json").read_text())
+        settings = own_settings(find_model(self.model))
         if self.steps is not None:
             settings["steps"] = self.steps
         if self.guidance_scale is not None:
@@ -177,10 +176,7 @@ def own_world(folder: Path, model: str) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it names none.
     """
-    try:
-        own = json.loads((folder / "pila.json").read_text())
-    except (OSError, ValueError):
-        own = {}
+    own = own_settings(folder)
     if not own.get("scenes"):
         raise InputError(
             f"{model} has no pila.json that names its scenes; this takes models trained "

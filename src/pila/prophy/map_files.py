@@ -12,6 +12,7 @@ import safetensors.numpy
 from pila.data.shard_files import Excluded, Header, Row
 from pila.errors import InputError
 from pila.files import atomic_write
+from pila.json_files import checked, read_object, short
 from pila.physics.layout import Category
 
 VERSION = 1
@@ -74,6 +75,14 @@ def write(
         part.write_text(json.dumps(said, indent=1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Sidecar:
+    """A shard's JSON file."""
+
+    mapped: tuple[Mapped, ...]
+    excluded: tuple[Excluded, ...]
+
+
 def clear(folder: Path, pattern: str) -> None:
     """Remove what a call that was killed in the middle of a file has left."""
     for left in folder.glob(pattern):
@@ -85,24 +94,23 @@ def read_header(folder: Path) -> dict[str, Any]:
     path = folder / "maps.json"
     if not path.is_file():
         raise InputError(f"{folder} has no maps.json; make the cache's maps first")
-    try:
-        said = json.loads(path.read_text())
-        version = said["version"]
-        dict(said["maker"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} does not read ({error}); {ELSEWHERE}") from error
-    if version != VERSION:
-        raise InputError(f"{path} is of version {version}; this pila reads {VERSION}: {ELSEWHERE}")
+    said = read_object(path, remedy=ELSEWHERE)
+    if said.get("version") != VERSION:
+        found = short(said.get("version"))
+        raise InputError(f"{path} is of version {found}; this pila reads {VERSION}: {ELSEWHERE}")
+    if not isinstance(said.get("maker"), dict):
+        raise InputError(f"{path} does not say what made the maps; {ELSEWHERE}")
     return said
 
 
 def read_sidecar(folder: Path, shard: int) -> tuple[list[Mapped], list[Excluded]]:
     """Clips of a shard that have maps, and those that have none."""
+    path = sidecar_of(folder, shard)
     try:
-        said = json.loads(sidecar_of(folder, shard).read_text())
-        return [Mapped(**m) for m in said["mapped"]], [Excluded(**e) for e in said["excluded"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = checked(_Sidecar, read_object(path), path)
+    except InputError as error:
         raise broken(folder, shard, str(error)) from error
+    return list(said.mapped), list(said.excluded)
 
 
 def broken(folder: Path, shard: int, reason: str) -> InputError:

@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from pila.backbones.attachments import Attachment
 from pila.backbones.embedded import HUB_ID
 from pila.diagnose.run_folder import STAGES
 from pila.errors import InputError
 from pila.evaluate.experiments.report import NOT_WAN, table
+from pila.json_files import Strict, checked, read_object
 from pila.provenance import weights_hash
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -21,6 +24,36 @@ KINDS = {
     "ProPhyBranch": "A ProPhy branch",
 }
 _ROWS = ("method", "error", "passed", "gap_closed")
+
+
+_Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+"""A value and the ends of its interval."""
+
+
+class _LawRow(Strict):
+    method: str
+    error: _Triple | None = None
+    passed: _Triple | None = None
+    gap_closed: float | None = None
+    gap_closed_low: float | None = None
+    gap_closed_high: float | None = None
+
+
+class _Protocol(Strict):
+    model: str
+    prompts: int
+    noise_seeds: int
+    steps: int | None
+    guidance_scale: float | None
+
+
+class _LawResults(Strict):
+    """What of a results.json of `pila experiment laws` stands in a card."""
+
+    rows: list[_LawRow]
+    weights: dict[str, str | None]
+    protocol: _Protocol
+    commit: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +82,7 @@ class Training:
         if not folders:
             return cls()
         return cls(
-            stages={
-                "" if f == run else f.name: json.loads(
-                    (f / "config.json").read_text(encoding="utf-8")
-                )
-                for f in folders
-            },
+            stages={"" if f == run else f.name: read_object(f / "config.json") for f in folders},
             commit=(folders[-1] / "commit").read_text(encoding="utf-8").strip(),
         )
 
@@ -87,17 +115,15 @@ def read_results(path: Path, attachment: Attachment) -> Mapping[str, Any]:
     Raises:
         InputError: it is something else, or tells of other weights.
     """
-    from pila.backbones.repository import read_json
-
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file {path}; pass a results.json of `pila experiment laws`")
-    results = read_json(path)
-    rows = results.get("rows")
-    if not isinstance(rows, list) or "weights" not in results or "protocol" not in results:
+    results = read_object(path, remedy="pass a results.json of `pila experiment laws`")
+    if {"rows", "weights", "protocol"} - results.keys():
         raise InputError(
             f"{path} is not a results.json of `pila experiment laws` (it has no rows, weights and "
             "protocol); pass one"
         )
+    checked(_LawResults, results, path, remedy="pass the file as the experiment wrote it")
     mine = weights_hash(attachment.folder)
     told = list(results["weights"].values())
     if mine not in told:

@@ -6,14 +6,16 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pila.errors import InputError
 from pila.files import discard, mend_all, whole_folder, writing
+from pila.json_files import Strict, read_object, reason_of
 
 KEEP = 2
 """Checkpoints kept besides the best; the oldest go first."""
@@ -79,10 +81,10 @@ def _keep_best(best: Path, made: Path) -> None:
 def _validation(checkpoint: Path) -> float:
     """A checkpoint's loss on held-out clips; infinite where it has none that can be read."""
     try:
-        found = json.loads((checkpoint / "record.json").read_text())["validation"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_record(checkpoint).get("validation")
+    except InputError:
         return math.inf
-    return found if isinstance(found, int | float) and math.isfinite(found) else math.inf
+    return math.inf if found is None else found
 
 
 def _link(source: Path, place: Path) -> None:
@@ -103,13 +105,32 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     if not found:
         return None
     try:
-        record = json.loads((found[-1] / "record.json").read_text())
+        record = read_record(found[-1])
         return load_file(found[-1] / "state.safetensors"), record
     except Exception as error:
         raise InputError(
-            f"checkpoint {found[-1]} cannot be read ({error}); delete it to go on from "
+            f"checkpoint {found[-1]} cannot be read ({reason_of(error)}); delete it to go on from "
             "the one before"
         ) from error
+
+
+class _Record(Strict):
+    """A checkpoint's `record.json`."""
+
+    step: Annotated[int, Field(ge=0, le=10**12)]
+    validation: Annotated[float, Field(ge=-1e300, le=1e300)] | None = None
+    config: dict[str, Any] = Field(default={})
+    processes: Annotated[int, Field(ge=1, le=10**6)] = 1
+    seconds_per_step: Annotated[float, Field(ge=0, le=1e9)] | None = None
+
+
+def read_record(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint's `record.json` says.
+
+    Raises:
+        InputError: it cannot be read, or does not say it.
+    """
+    return read_object(checkpoint / "record.json", _Record, remedy="delete the checkpoint's folder")
 
 
 def pack_optimizers(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from pila.backbones.embedded import whole_path
 from pila.errors import InputError
+from pila.json_files import read_object, short
+from pila.options import check_options
 from pila.physics.residual import Family
 from pila.world.corpus import CorpusConfig
 
@@ -386,14 +388,16 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
             )
         place[last] = _read_as_json(value)
     try:
-        return TypeAdapter(TrainConfig).validate_python(options)
+        made = TypeAdapter(TrainConfig).validate_python(options)
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
             raise cause from error
         name = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{name} is {first['input']!r}: {first['msg']}") from error
+        raise InputError(f"{name} is {short(first['input'])}: {first['msg']}") from error
+    check_options(made)
+    return made
 
 
 def _read_as_json(value: Any) -> Any:
@@ -411,7 +415,8 @@ def departures(folder: Path, config: TrainConfig) -> set[str]:
     path = folder / "config.json"
     if not path.is_file():
         return set()
-    return _differing(with_whole_model(json.loads(path.read_text())), config.as_saved())
+    was = read_object(path, remedy="delete it, or train into another folder")
+    return _differing(with_whole_model(was), config.as_saved())
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> set[str]:

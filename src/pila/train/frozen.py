@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from pila.backbones.base import Backbone
+from pila.backbones.loading import load_model
+from pila.backbones.repository import read_index
 from pila.errors import InputError
 from pila.flow import clean_estimate, noised, velocity_target
 
@@ -50,17 +51,13 @@ class WanBackbone(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        import json
-
         super().__init__()
-        index = json.loads((folder / "model_index.json").read_text())
+        index = read_index(folder)
         self.boundary: float | None = index.get("boundary_ratio")
         self.parts = nn.ModuleList()
         for name in ("transformer", "transformer_2"):
             if (index.get(name) or [None])[0] is not None:
-                part: Any = WanTransformer3DModel.from_pretrained(
-                    folder / name, torch_dtype=dtype, use_safetensors=True
-                )
+                part = load_model(folder / name, "WanTransformer3DModel", dtype=dtype)
                 self.parts.append(part.to(device))
         config: Any = self.parts[0].config
         self.latent_channels: int = config["in_channels"]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import (
-    AutoencoderKLWan,
     FlowMatchEulerDiscreteScheduler,
     WanPipeline,
     WanTransformer3DModel,
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pila.backbones.embedded import find_model
+from pila.backbones.loading import load_model
 from pila.backbones.vae import load_vae
 from pila.data.latents import LatentCache
 from pila.errors import InputError
@@ -211,7 +211,7 @@ class GeneratorTask:
                 block.forward = torch.compile(block.forward)
         if self.config.start is None:
             return made
-        start = WanTransformer3DModel.from_pretrained(find_model(self.config.start) / "transformer")
+        start: WanTransformer3DModel = load_model(find_model(self.config.start) / "transformer")
         theirs = start.state_dict()
         blocks: Any = made.blocks
         for index in range(len(start.blocks), len(blocks)):
@@ -393,7 +393,7 @@ class GeneratorTask:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""
         # Few steps of first order: with more, or with UniPC, fewer clips obey (experiments/LOG.md).
         scheduler = FlowMatchEulerDiscreteScheduler(shift=self.config.generator.shift)
-        vae: Any = AutoencoderKLWan.from_pretrained(self.parts / "vae")
+        vae = load_model(self.parts / "vae")
         # Else it names the folder that it came from, on this machine.
         vae.register_to_config(_name_or_path="")
         one, two = self.module.generator, None

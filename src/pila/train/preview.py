@@ -1,6 +1,5 @@
 """What `pila train --dry-run` says: some ten lines on what a run trains, takes and lacks."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from pila.backbones.embedded import HUB_ID
 from pila.data.latents import cache_root
 from pila.data.shard_files import read_header
 from pila.errors import InputError
-from pila.train.checkpoint import KEEP
+from pila.train.checkpoint import KEEP, read_record
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
 from pila.train.estimate import Estimate, cached, estimate
 
@@ -205,7 +204,7 @@ def _as_written(recipe: str, stages: Mapping[str, TrainConfig]) -> bool:
 def _rate(folder: Path) -> dict[str, Any]:
     """The last checkpoint's record where it says how long a step took; empty where none does."""
     for path in sorted((folder / "checkpoints").glob("step-*/record.json"), reverse=True):
-        record = json.loads(path.read_text())
+        record = read_record(path.parent)
         return record if record.get("seconds_per_step") else {}
     return {}
 

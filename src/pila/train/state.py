@@ -76,7 +76,7 @@ def resume(
         return 0, {}
     tensors, record = found
     mine = config.as_saved()
-    was = with_whole_model(record["config"])
+    was = with_whole_model(record.get("config", {}))
     if was != mine:
         changed = [k for k in mine if was.get(k) != mine[k]]
         raise InputError(

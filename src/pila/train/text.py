@@ -6,7 +6,6 @@ the generator and the adapter's condition read its tokens, as Wan's read those o
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from pila.backbones.loading import load_model, named
 from pila.files import whole_folder
 from pila.train.config import TextConfig, TrainConfig
 from pila.train.draws import Draws
@@ -196,9 +196,11 @@ class CaptionEncoder:
     """Captions to zero-padded token embeddings [b, 32, d], as WanPipeline makes them."""
 
     def __init__(self, model: Path, device: torch.device | str = "cpu") -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
-        encoder: Any = UMT5EncoderModel.from_pretrained(model / "text_encoder")
-        self.encoder = encoder.eval().to(device)
+        with named(model / "tokenizer"):
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                model / "tokenizer", trust_remote_code=False
+            )
+        self.encoder = load_model(model / "text_encoder", "UMT5EncoderModel").to(device)
         self.device = torch.device(device)
 
     def __call__(self, captions: list[str]) -> Tensor:

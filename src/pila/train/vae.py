@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor
 
 from pila.backbones.embedded import find_model
+from pila.backbones.loading import load_model
 from pila.backbones.vae import skip_past_taps
 from pila.files import whole_folder
 from pila.train.config import TrainConfig, VaeConfig
@@ -73,7 +74,7 @@ class VaeTask:
         """An untrained VAE, or that of the model that the recipe starts from."""
         if self.config.start is None:
             return build_vae(self.config.vae)
-        vae = AutoencoderKLWan.from_pretrained(find_model(self.config.start) / "vae")
+        vae: AutoencoderKLWan = load_model(find_model(self.config.start) / "vae")
         skip_past_taps(vae)
         return vae
 

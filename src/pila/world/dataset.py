@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from pila.errors import InputError
 from pila.files import atomic_write, sole_writer
+from pila.json_files import Strict, read_object
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.video import write_lossless
@@ -84,10 +87,32 @@ def _fill(out: Path, items: list[Item], canvas: Canvas, processes: int) -> list[
     with workers(min(processes, max(1, len(missing)))) as pool:
         for _ in progress_bar(pool.map(_write, missing), total=len(missing), unit="clip"):
             pass
-    records = [json.loads(stem.with_suffix(".json").read_text()) for stem in stems]
+    records = [read_record(stem.with_suffix(".json")) for stem in stems]
     with atomic_write(out / "manifest.jsonl") as part:
         part.write_text("".join(json.dumps(r) + "\n" for r in records))
     return records
+
+
+class _ClipRecord(Strict):
+    """What is written beside each clip."""
+
+    name: str
+    scene: str
+    seed: int
+    violation: str | None
+    size: Annotated[int, Field(ge=1, le=65_536)]
+    caption: str
+    categories: list[str]
+    parameters: dict[str, Any]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a clip that was made.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    return read_object(path, _ClipRecord, remedy="delete it, and make it by the same command again")
 
 
 def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
@@ -95,7 +120,7 @@ def _check_same_corpus(out: Path, items: list[Item], size: int) -> None:
     for i, item in enumerate(items):
         path = out / f"{i:06d}.json"
         if path.exists():
-            found = json.loads(path.read_text())
+            found = read_record(path)
             was = tuple(found[key] for key in ("scene", "seed", "violation", "size"))
             if was != (item.scene, item.seed, item.violation, size):
                 raise InputError(

@@ -9,6 +9,7 @@ import random
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 SAFETENSORS = (
@@ -18,6 +19,9 @@ SAFETENSORS = (
 NESTED = 100_000
 """Brackets in a text that nests too deep."""
 DIGITS = 5_000
+NESTED_LISTS: list[Any] = []
+for _ in range(200):
+    NESTED_LISTS = [NESTED_LISTS]
 ODD_STRINGS = (
     "",
     " ",
@@ -31,13 +35,7 @@ ODD_STRINGS = (
 )
 ODD_NUMBERS = (0, -1, 10**9, 2**63, -(2**64), 1e308, 0.5, float("nan"), float("inf"), 10**400)
 ODD_VALUES = (
-    None,
-    True,
-    False,
-    [],
-    {},
-    [1, "a", None],
-    {"a": {"b": []}},
+    *(None, True, False, [], {}, [None], [1, "a", None], {"a": {"b": []}}, NESTED_LISTS),
     *ODD_STRINGS,
     *ODD_NUMBERS,
 )
@@ -77,6 +75,38 @@ def of_json(draw: random.Random, sound: bytes) -> Mutant:
     return Mutant(f"{kind} {name}", dumped(value))
 
 
+def bad_ones(path: Path, read: Callable[[], Any], *, count: int, seed: int = 0) -> list[str]:
+    """Mutations of a JSON file after which `read` raises anything but an InputError of one line.
+
+    One of them is a folder of that name. The file is as it was afterwards.
+    """
+    from pila.errors import InputError
+
+    sound, draw, bad = path.read_bytes(), random.Random(f"{seed} {path.name}"), []
+    for number in range(count):
+        kind = "folder"
+        path.unlink()
+        if number:
+            mutant = of_json(draw, sound)
+            kind = mutant.kind
+            path.write_bytes(mutant.content)
+        else:
+            path.mkdir()
+        try:
+            read()
+        except InputError as error:
+            if "\n" in str(error) or len(str(error)) > 1_500:
+                bad.append(f"{kind}: {len(str(error))} characters: {str(error)[:200]!r}")
+        except Exception as error:
+            bad.append(f"{kind}: {type(error).__name__}: {str(error)[:200]}")
+        finally:
+            if path.is_dir():
+                path.rmdir()
+                path.touch()
+            path.write_bytes(sound)
+    return bad
+
+
 def dumped(value: Any) -> bytes:
     """JSON with all that a file may hold: lone surrogates, and numbers of thousands of digits."""
     text = json.dumps(value).replace(str(10**400), "9" * DIGITS)
@@ -107,6 +137,8 @@ def _text(draw: random.Random, sound: bytes) -> Mutant:
         "cut": lambda: sound[: draw.randrange(len(sound))],
         "twice": lambda: sound + sound,
         "UTF-16": lambda: sound.decode(errors="replace").encode("utf-16"),
+        "Latin-1": lambda: b'{"caf\xe9": 1}',
+        "more behind": lambda: sound + b"}",
         "array": lambda: b"[" + sound + b"]",
         "deep": lambda: b"[" * NESTED,
         "deep objects": lambda: b'{"a":' * NESTED,

@@ -185,8 +185,10 @@ class Correction:
         ):
             if not (v_ok and dv_ok):
                 culprit = "adapter's correction" if v_ok else "generator's velocity"
+                part = "adapter" if v_ok else "generator"
                 raise FloatingPointError(
-                    f"the {culprit} is not finite at step {step} (sigma {sigma:.4f})"
+                    f"the {culprit} is not finite at step {step} (sigma {sigma:.4f}); compute in "
+                    f"float32 (--dtype float32), or download the {part}'s weights again"
                 )
 
 

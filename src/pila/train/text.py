@@ -177,7 +177,9 @@ class TextTask:
 
         with whole_folder(folder / "parts") as beside:
             self.module.eval().encoder.save_pretrained(beside / "text_encoder")
-            self.tokenizer.save_pretrained(beside / "tokenizer")
+            # Anew: the one in use also saves how it has padded last, and a run that was killed
+            # behind its last step goes on without a call.
+            build_tokenizer().save_pretrained(beside / "tokenizer")
             result = {
                 "trained": self.accuracy(held_out=False),
                 "held_out": self.accuracy(held_out=True),

@@ -89,11 +89,15 @@ def read_prompts(path: Path, benchmark: str) -> PromptList:
     again = f"make it with `pila evaluate {benchmark} prompts`"
     if content.get("form") != _FORM:
         raise InputError(f"{path} is no list of prompts of pila ({_FORM}); {again}")
-    if content["benchmark"] != benchmark:
-        raise InputError(f"{path} holds prompts of {content['benchmark']}; {again}")
-    items = tuple(Item(**{**item, "files": tuple(item["files"])}) for item in content["items"])
-    prompts = PromptList(benchmark=benchmark, source=content["source"], items=items)
-    if prompts.digest != content["digest"]:
+    if content.get("benchmark") != benchmark:
+        raise InputError(f"{path} holds prompts of {str(content.get('benchmark'))[:80]!r}; {again}")
+    try:
+        items = tuple(Item(**{**item, "files": tuple(item["files"])}) for item in content["items"])
+        prompts = PromptList(benchmark=benchmark, source=content["source"], items=items)
+        same = prompts.digest == content["digest"]
+    except (KeyError, TypeError, ValueError, RecursionError):  # an entry that pila does not write
+        same = False
+    if not same:
         raise InputError(f"{path} was changed by hand since it was written; {again}")
     return prompts
 

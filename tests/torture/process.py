@@ -196,7 +196,7 @@ def fault_of(ended: Ended) -> str | None:
     if ended.code not in (1, 2):
         return f"exit code {ended.code}: {ended.err[-200:]}"
     lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
-    if ended.code == 2 and not lines and "Parsing error" in ended.err:
+    if ended.code == 2 and not lines and "For full helptext" in ended.err:
         return None  # tyro's own, with the option and what it takes
     if len(lines) != 1:
         return f"exit code {ended.code} with {len(lines)} lines of error: {ended.err[-200:]!r}"

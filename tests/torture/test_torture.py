@@ -76,6 +76,7 @@ def test_mutations_change_what_they_are_given(ground: Ground):
     [
         (0, "", None),
         (2, "error: steps is 0; use at least 1\n", None),
+        (2, "Parsing error\nFor full helptext, run pila label --help", None),
         (1, "Traceback (most recent call last):\n  x\nKeyError: 'a'\n", "traceback: KeyError"),
         (2, "error: a; b\nerror: c; d\n", "2 lines"),
         (2, "", "0 lines"),

@@ -63,6 +63,25 @@ def test_what_the_page_needs(guard, path):
     assert ask(guard, "GET", path).status_code == 200
 
 
+def test_a_call_that_gradio_does_not_know_is_none(files):
+    """It begins to answer, and then fails; events that do come pass as they are."""
+
+    class Begins:
+        async def __call__(self, scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            if scope["path"].endswith("known"):
+                await send({"type": "http.response.body", "body": b"event: ", "more_body": True})
+                await send({"type": "http.response.body", "body": b"complete"})
+                return
+            raise RuntimeError("Caught handled exception, but response already started.")
+
+    guard = Guard(Begins(), files=files, hosts=LOOPBACK)
+    answer = ask(guard, "GET", "/gradio_api/call/generate/%ff")
+    assert answer.status_code == 404
+    assert "no such call" in answer.text
+    assert ask(guard, "GET", "/gradio_api/call/generate/known").text == "event: complete"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

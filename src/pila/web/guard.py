@@ -69,8 +69,31 @@ class Guard:
             await _answer(send, *refusal)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
+        elif scope["path"].startswith(f"{_API}/call/"):
+            await self._follow(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _follow(self, scope: Any, receive: Any, send: Any) -> None:
+        """A call's events; Gradio notices only once it has begun to answer that it knows none."""
+        begun: Any = None
+
+        async def once_there_is_more(message: Any) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = message
+                return
+            if begun is not None:
+                begun, start = None, begun
+                await send(start)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, once_there_is_more)
+        except RuntimeError:
+            if begun is None:
+                raise
+            await _answer(send, 404, "there is no such call; make one by POST")
 
     async def _post(self, scope: Any, receive: Any, send: Any) -> None:
         body = await _whole(receive)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pila.errors import InputError
@@ -102,6 +103,26 @@ def test_a_killed_process_part_goes_at_the_next_start(tmp_path):
     (left,) = tmp_path.iterdir()
     with sole_writer(tmp_path):
         assert not left.exists()
+
+
+def test_a_part_whose_process_nobody_has_waited_for_goes(tmp_path):
+    """It keeps its number, as in containers without an init."""
+    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "a.mp4"]) as process:
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert len(list(tmp_path.iterdir())) == 1
+        clear_left_over(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_whose_process_has_its_number_from_another_one_goes(tmp_path):
+    with atomic_write(tmp_path / "a.mp4") as part:
+        part.write_bytes(b"half")
+        then = psutil.Process().create_time() - 60
+        os.utime(part, (then, then))
+        clear_left_over(tmp_path)
+        assert not part.exists()
+        part.write_bytes(b"whole")
 
 
 def test_only_parts_that_nobody_writes_are_left_over(tmp_path):

@@ -26,6 +26,8 @@ LOCK = ".pila.lock"
 """In a folder that a process writes to; the system lets go of it when the process ends."""
 LEFT_OVER = 3600.0
 """Seconds after which a part is taken for left over, even where its process cannot be asked for."""
+_CLOCK = 2.0
+"""Seconds by which the clocks of files and of processes may differ."""
 _TEARDOWN = 2.0
 """Seconds that a killed process may take to let go of its lock."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -87,19 +89,25 @@ def clear_left_over(folder: Path) -> None:
 
 
 def _is_stale(part: Path, host: str | None, pid: int) -> bool:
-    if host == _HOST and pid < 2**31 and not _is_running(pid):
+    written = part.stat().st_mtime
+    if host == _HOST and not _is_writer(pid, written):
         return True
-    return time.time() - part.stat().st_mtime > LEFT_OVER
+    return time.time() - written > LEFT_OVER
 
 
-def _is_running(pid: int) -> bool:
+def _is_writer(pid: int, written: float) -> bool:
+    """Whether a process runs that may have written something then; numbers are used again."""
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        # One that nobody has waited for still has its number; it writes nothing any more.
+        runs = process.status() != psutil.STATUS_ZOMBIE
+        return runs and process.create_time() < written + _CLOCK
+    except (psutil.NoSuchProcess, OverflowError, ValueError):
         return False
-    except OSError:  # it is another user's, or the system cannot tell
+    except psutil.Error:  # the system does not say
         return True
-    return True
 
 
 @contextmanager

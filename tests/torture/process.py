@@ -119,9 +119,9 @@ class Command:
     def kill(self, *, whole: bool = True) -> None:
         """SIGKILL for the process, and for all that it has started."""
         if whole:
-            os.killpg(self.pid, signal.SIGKILL)
-        else:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has no session of its own yet
+                os.killpg(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
     def orphans(self) -> bool:
         """Whether a process that it has started still runs after `hang_limit` seconds."""

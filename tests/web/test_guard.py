@@ -5,6 +5,7 @@ import json
 
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
 
 from pila.web.guard import BODY_LIMIT, Guard
 
@@ -63,23 +64,20 @@ def test_what_the_page_needs(guard, path):
     assert ask(guard, "GET", path).status_code == 200
 
 
-def test_a_call_that_gradio_does_not_know_is_none(files):
-    """It begins to answer, and then fails; events that do come pass as they are."""
+def test_the_stream_of_a_call_that_gradio_does_not_know_ends(files):
+    """It says so, and then raises what Starlette can no longer answer; other errors stay."""
 
-    class Begins:
+    class Fails:
         async def __call__(self, scope, receive, send):
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            if scope["path"].endswith("known"):
-                await send({"type": "http.response.body", "body": b"event: ", "more_body": True})
-                await send({"type": "http.response.body", "body": b"complete"})
-                return
-            raise RuntimeError("Caught handled exception, but response already started.")
+            await send({"type": "http.response.body", "body": b"event: error", "more_body": True})
+            cause = HTTPException(404) if scope["path"].endswith("unknown") else ValueError("odd")
+            raise RuntimeError("response already started") from cause
 
-    guard = Guard(Begins(), files=files, hosts=LOOPBACK)
-    answer = ask(guard, "GET", "/gradio_api/call/generate/%ff")
-    assert answer.status_code == 404
-    assert "no such call" in answer.text
-    assert ask(guard, "GET", "/gradio_api/call/generate/known").text == "event: complete"
+    guard = Guard(Fails(), files=files, hosts=LOOPBACK)
+    assert ask(guard, "GET", "/gradio_api/call/generate/unknown").text == "event: error"
+    with pytest.raises(RuntimeError, match="already started"):
+        ask(guard, "GET", "/gradio_api/call/generate/broken")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from starlette.exceptions import HTTPException
+
 BODY_LIMIT = 200_000
 """Bytes of one request; the longest prompt allowed takes some 8,000."""
 LOGIN_TRIES, LOGIN_SECONDS, LOGIN_CLIENTS = 10, 60.0, 10_000
@@ -75,25 +77,16 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _follow(self, scope: Any, receive: Any, send: Any) -> None:
-        """A call's events; Gradio notices only once it has begun to answer that it knows none."""
-        begun: Any = None
+        """A call's events. Where Gradio knows no such call it says so, and then raises.
 
-        async def once_there_is_more(message: Any) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = message
-                return
-            if begun is not None:
-                begun, start = None, begun
-                await send(start)
-            await send(message)
-
+        The client has its error event by then; what is left is to end the stream as others end.
+        """
         try:
-            await self._app(scope, receive, once_there_is_more)
-        except RuntimeError:
-            if begun is None:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
                 raise
-            await _answer(send, 404, "there is no such call; make one by POST")
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _post(self, scope: Any, receive: Any, send: Any) -> None:
         body = await _whole(receive)

@@ -87,6 +87,15 @@ def test_junk_is_refused(tmp_path, content):
         read_video(tmp_path / "junk.mp4")
 
 
+def test_a_codec_that_nobody_knows_is_refused(tmp_path):
+    write_video(tmp_path / "a.mp4", clip(9), fps=16)
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content.count(b"avc1") >= 1
+    (tmp_path / "a.mp4").write_bytes(content.replace(b"avc1", b"zzz1"))
+    with pytest.raises(InputError, match=r"a\.mp4 does not read as video"):
+        read_video(tmp_path / "a.mp4")
+
+
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not a file"):
         read_video(tmp_path / "none.mp4")

@@ -164,6 +164,10 @@ def _moving_stream(container: Any) -> Any:
     if not moving:
         raise DecodeError("no video: the only picture in the file is a cover or a still")
 
+    moving = [stream for stream in moving if stream.codec_context is not None]
+    if not moving:
+        raise DecodeError("no decoder: FFmpeg does not know the codec of the film")
+
     def order(stream: Any) -> tuple[bool, bool]:
         picture = stream.codec_context.name in _PICTURE_CODECS
         return picture, not stream.disposition & Disposition.default

@@ -180,7 +180,7 @@ def _not_reached(*args, **kwargs):
         (["--step-window", "all"], "write first-last"),
         (["--steps", "0"], "steps is 0; use 1 to 1000"),
         (["--seed", "-1"], "seed is -1"),
-        (["--guidance-scale", "nan"], "guidance_scale is nan"),
+        (["--guidance-scale", "nan"], "--guidance-scale is nan; give a number"),
         (["--fps", "0"], "fps is 0.0; use 0.01 to 240"),
         (["--fps", "240.5"], "fps is 240.5"),
         (["--fps", "nan"], "fps is nan"),
@@ -339,7 +339,7 @@ def test_world_show(tmp_path, capsys):
     assert run(["world", "show", "--scene", "thrown_ball", "--out", str(sheet), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"clips": 6, "out": str(sheet)}
     with Image.open(sheet) as picture:
-        assert picture.width > 9 * 128
+        assert picture.width > 5 * 128
         assert picture.height > 6 * 128
     assert run(["world", "show", "--scene", "thrown_bal", "--out", str(sheet)]) == 2
 

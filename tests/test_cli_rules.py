@@ -159,7 +159,8 @@ def test_completion_for_zsh(capsys: pytest.CaptureFixture[str]):
     assert "--adapter-scale" in printed
 
 
-NO_MODEL = "pass 'embedded', an existing folder, or a hub id"
+NO_MODEL = "pass 'embedded', the folder of a diffusers Wan repository, or a hub id"
+NO_ADAPTER = "pass 'embedded', 'none', the folder of a trained adapter, or an adapter's hub id"
 MISTAKES = {
     "train embeded": ("'embeded'|embeded", "embedded-couple"),
     "train embedded-couple --output {out}/t --model /nowhere/m": ("/nowhere/m", NO_MODEL),
@@ -168,7 +169,7 @@ MISTAKES = {
     "world make --out {out} --categories thermic": ("thermic", "did you mean thermal"),
     "world measure {out}/none.mp4 --scene thrown_ball": ("none.mp4", "pass|name|choose"),
     "generate ball --output {out}/c.mp4 --labels fluids": ("'fluids'", "did you mean fluid"),
-    "generate ball --output {out}/c.mp4 --adapter /nowhere/a": ("/nowhere/a", NO_MODEL),
+    "generate ball --output {out}/c.mp4 --adapter /nowhere/a": ("/nowhere/a", NO_ADAPTER),
     "generate ball --output {out}/c.mp4 --model /nowhere/m": ("/nowhere/m", NO_MODEL),
     "generate ball --output {out}/c.mp4 --model me/none": ("me/none", "--model embedded"),
     "generate ball --output {out}/c.mp4 --parser llm": ("llm|model", "PILA_LLM_MODEL"),
@@ -177,7 +178,7 @@ MISTAKES = {
     "score {out}/none.mp4": ("none.mp4", "pass|name|give"),
     "score {out} --labels fluids": ("fluids|{out}", "did you mean|pass|name|give"),
     "experiment laws --output {out}/e --model /nowhere/m": ("/nowhere/m", NO_MODEL),
-    "experiment laws --output {out}/e --adapters pila=/nowhere/a": ("/nowhere/a", NO_MODEL),
+    "experiment laws --output {out}/e --adapters pila=/nowhere/a": ("/nowhere/a", NO_ADAPTER),
     "experiment main --output {out}/e --only nobody": ("nobody", "frozen"),
     "data cache {out}/none.csv --out {out}/c": ("none.csv", "pass|name|world|give"),
     "data cache world --out {out}/c --scenes thrown_bal": ("thrown_bal", "thrown_ball"),

@@ -81,5 +81,5 @@ def own_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("PILA_CACHE", str(folder / "pila-cache"))
         done = carry_out(ROOT / "docs" / "own-videos.md")
     commands = " ".join(line.split()[0] for line in done)
-    assert commands == "world python data data data train generate"
+    assert commands == "world python data data data train generate score"
     return folder

@@ -93,7 +93,7 @@ def test_known_models_have_the_sizes_that_their_authors_name():
             ["--model", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"],
             "--set couple.adapter.latent_channels=48",
         ),
-        (["--set", "optim.batch=100000"], "memory: this machine has"),
+        (["--set", "optim.batch=60000"], "memory: this machine has"),
     ],
 )
 def test_what_is_missing_is_said(shown, options, text):

@@ -5,6 +5,7 @@ any size. Tensors are held against what the configurations build (`weights.py`).
 refused, since unpickling runs whatever code the file holds.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,13 @@ def check_wan_repository(folder: Path) -> dict[str, Any]:
     return index
 
 
-def read_index(folder: Path) -> dict[str, Any]:
+def read_index(folder: Path, *, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """The model_index.json of a Wan repository, of which nothing else need be there.
+
+    Args:
+        folder: the repository.
+        required: the components that it must name besides a transformer; none where the denoiser
+            alone is used.
 
     Raises:
         InputError: it is none of a whole Wan pipeline.
@@ -75,7 +81,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         )
     checked(PipelineIndex, index, folder / "model_index.json")
     components = _components(index)
-    missing = [key for key in REQUIRED if key not in components]
+    missing = [key for key in required if key not in components]
     if not components & {"transformer", "transformer_2"}:
         missing.append("transformer")
     if missing:

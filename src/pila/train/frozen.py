@@ -52,7 +52,7 @@ class WanBackbone(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        index = read_index(folder)
+        index = read_index(folder, required=())
         self.boundary: float | None = index.get("boundary_ratio")
         self.parts = nn.ModuleList()
         for name in ("transformer", "transformer_2"):

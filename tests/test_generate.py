@@ -188,7 +188,7 @@ def test_a_free_prompt_is_completed_and_its_scene_measured(tmp_path):
     assert report.hint is None
     assert set(report.laws) == {"PILA"}
     # The categories are those of what is drawn.
-    assert report.refined_prompt.startswith(report.drawn_as)
+    assert report.refined_prompt.startswith(str(report.drawn_as))
 
 
 def test_another_seed_fills_what_the_prompt_leaves_open_otherwise(tmp_path):

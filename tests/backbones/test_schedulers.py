@@ -80,6 +80,6 @@ def test_at_scale_zero_any_scheduler_runs_as_it_is():
 
 def test_asking_for_the_length_leaves_the_scheduler_alone():
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    before = scheduler.sigmas.clone()
+    before = torch.as_tensor(scheduler.sigmas).clone()
     assert schedule_length(scheduler, 4) == 4
-    assert torch.equal(scheduler.sigmas, before)
+    assert torch.equal(torch.as_tensor(scheduler.sigmas), before)

@@ -8,9 +8,9 @@ import pytest
 from tests.docs.conftest import PAGES, ROOT, blocks
 
 from pila.cli import run
-from pila.web.app import EXAMPLES
+from pila.web.form import EXAMPLES
 
-NOT_HERE = re.compile(r"wan|run/adapter|\bPATH\b", re.IGNORECASE)
+NOT_HERE = re.compile(r"wan|runs?/|\bPATH\b", re.IGNORECASE)
 """Commands that take weights which are not part of the package."""
 
 
@@ -24,7 +24,7 @@ def _shown() -> dict[str, tuple[str, ...]]:
     (prompt,) = re.findall(r"^PROMPT \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     found["Makefile"] = (prompt, "--compare")
     notebook = json.loads((ROOT / "notebooks" / "first_clip.ipynb").read_text())
-    code = "".join(line for cell in notebook["cells"] for line in cell["source"])
+    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
     for prompt in re.findall(r'^PROMPT = "(.+)"$', code, re.MULTILINE):
         found["notebook"] = (prompt, "--steps", "16")
     for number, prompt in enumerate(EXAMPLES):

@@ -113,10 +113,10 @@ def test_development_prompts_are_others_and_land_elsewhere(small, tmp_path, monk
     chosen, text = run_table("adapter-scale", development=True, **{**options, **rows})
     held_out, _ = run_table("adapter-scale", **{**options, **rows})
     assert "6 development prompts" in text
-    assert written(tmp_path / "experiments" / "adapter-scale")["rows"] != chosen["rows"]
+    assert written(tmp_path / "out" / "experiments" / "adapter-scale")["rows"] != chosen["rows"]
     seeds = [
         {json.loads(line)["seed"] for line in place.read_text().splitlines()}
-        for place in sorted((tmp_path / "experiments").glob("*/clips.jsonl"))
+        for place in sorted((tmp_path / "out" / "experiments").glob("*/clips.jsonl"))
     ]
     assert len(seeds) == 2
     assert not seeds[0] & seeds[1]

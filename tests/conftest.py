@@ -60,19 +60,8 @@ def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved tiny adapter that fits `wan_folder` and whose correction is not zero."""
     from tests.backbones import tiny
 
-    from pila.adapter import PilaAdapter
-
-    torch.manual_seed(0)
-    adapter = PilaAdapter(
-        latent_channels=tiny.LATENT_CHANNELS,
-        text_dim=tiny.TEXT_WIDTH,
-        hidden_width=8,
-        encoder_blocks=1,
-        decoder_blocks=1,
-    )
-    torch.nn.init.normal_(adapter.decoder.out.weight, std=0.2)
     folder = tmp_path_factory.mktemp("adapter")
-    adapter.save_pretrained(folder)
+    tiny.live_adapter().save_pretrained(folder)
     return folder
 
 

@@ -216,21 +216,14 @@ def _refine(plan: Plan, parser: Parser | None) -> _Refined:
             scene, text, known = done.scene, done.caption, done.categories
             if scene is None:
                 hint = _nothing_like_it(request.model, len(book.scenes), done.examples)
-    drawn_as = text
+    drawn_as, shown = text, text or plan.prompt
     if plan.labels is not None:
-        parse = Parse(
-            refined_prompt=text or plan.prompt, categories=plan.labels, evidence={}, parser="given"
-        )
+        parse = Parse(refined_prompt=shown, categories=plan.labels, evidence={}, parser="given")
     elif known and request.parser != "llm":
         evidence = dict.fromkeys(known, (f"the scene is {scene}",))
-        parse = Parse(
-            refined_prompt=text or plan.prompt,
-            categories=known,
-            evidence=evidence,
-            parser="captions",
-        )
+        parse = Parse(refined_prompt=shown, categories=known, evidence=evidence, parser="captions")
     else:
-        parse = (parser or make_parser(request.parser))(text or plan.prompt)
+        parse = (parser or make_parser(request.parser))(shown)
     if book is None and mode != "off":
         text = request.refined_prompt or parse.refined_prompt
     return _Refined(

@@ -111,3 +111,19 @@ def latents(pipeline: Any, prompt: Any = PROMPT, **options: Any) -> torch.Tensor
     else:
         call["prompt"] = prompt
     return pipeline(**call, generator=torch.Generator().manual_seed(1)).frames
+
+
+def live_adapter() -> Any:
+    """A tiny adapter that fits `components` and whose correction is not zero."""
+    from pila.adapter import PilaAdapter
+
+    torch.manual_seed(0)
+    adapter = PilaAdapter(
+        latent_channels=LATENT_CHANNELS,
+        text_dim=TEXT_WIDTH,
+        hidden_width=8,
+        encoder_blocks=1,
+        decoder_blocks=1,
+    )
+    torch.nn.init.normal_(adapter.decoder.out.weight, std=0.2)
+    return adapter

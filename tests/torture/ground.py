@@ -94,21 +94,9 @@ def _make_model(folder: Path) -> None:
 
 
 def _make_adapter(folder: Path) -> None:
-    import torch
     from tests.backbones import tiny
 
-    from pila.adapter import PilaAdapter
-
-    torch.manual_seed(0)
-    adapter = PilaAdapter(
-        latent_channels=tiny.LATENT_CHANNELS,
-        text_dim=tiny.TEXT_WIDTH,
-        hidden_width=8,
-        encoder_blocks=1,
-        decoder_blocks=1,
-    )
-    torch.nn.init.normal_(adapter.decoder.out.weight, std=0.2)
-    adapter.save_pretrained(folder)
+    tiny.live_adapter().save_pretrained(folder)
 
 
 def _make_clips(folder: Path) -> None:

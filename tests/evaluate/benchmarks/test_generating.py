@@ -218,7 +218,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is(
 
 
 def test_lists_that_were_changed_or_are_of_another_benchmark(tmp_path, prompts):
-    with pytest.raises(InputError, match="holds prompts of vbench2"):
+    with pytest.raises(InputError, match="holds prompts of 'vbench2'"):
         read_prompts(prompts, "videophy2")
     prompts.write_text(prompts.read_text().replace("red ball", "blue ball", 1))
     with pytest.raises(InputError, match="changed by hand"):

@@ -157,6 +157,11 @@ def _become(args: Sequence[str], said: Sequence[Path], environment: Mapping[str,
         here = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (here + MEMORY, here + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        from accelerate.state import AcceleratorState, GradientState
+
+        # What this process has trained does not say which of how many processes the copy is.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
         from pila.cli import run
 
         code = run(args)

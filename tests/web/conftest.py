@@ -33,6 +33,9 @@ def open_page(browser, url):
         listen(page, asked, faults)
         page.goto(url)
         page.get_by_role("button", name="Generate").wait_for()
+        # Gradio lays this over each part that its own first request fills in.
+        for overlay in page.get_by_text("Loading...", exact=True).all():
+            overlay.wait_for(state="hidden")
         return page
 
     yield open_page

@@ -43,12 +43,12 @@ strip: demo  ## frames of the demo's own clips, as a picture
 	cp $(OUT)/explain/strip.png docs/strip.png
 
 showcase: $(PILA)  ## the moving picture, chosen by the rule in docs/showcase.json, and the demo's prompt
-	.venv/bin/python -m pila.evaluate.showcase
+	.venv/bin/python -m pila.lab.experiments.showcase
 
 # Charts of experiments are drawn with their tables: `pila experiment NAME`.
 pictures: showcase strip  ## every picture under docs/ that needs no browser; nothing is trained
 	.venv/bin/python benchmarks/scaling.py --rows $(lastword $(sort $(wildcard benchmarks/results/scaling-*.json)))
-	.venv/bin/python -m pila.evaluate.experiments.summary
+	.venv/bin/python -m pila.lab.experiments.tables.summary
 	$(PILA) diagnose routing embedded --output $(OUT)/diagnose
 	$(PILA) diagnose correction embedded --scenes ball_collision hot_spot --output $(OUT)/diagnose
 	cp $(OUT)/diagnose/routing-weights.png $(OUT)/diagnose/correction-where.png docs/diagnose/
@@ -58,7 +58,7 @@ page-picture: $(PILA)  ## docs/page.png: the page with the demo's prompt, by thi
 
 docs: $(PILA)  ## the pages and the table that derive from relations, scenes and commands
 	.venv/bin/python -m pila.physics.catalogue
-	.venv/bin/python -m pila.world.catalogue
+	.venv/bin/python -m pila.lab.world.catalogue
 	.venv/bin/python -m pila.cli.reference
 
 site: $(PILA)  ## the documentation as a site that opens from a file: out/site/index.html

@@ -25,15 +25,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.backbones.embedded import EMBEDDED_MODEL
-from pila.benchmark.random_cache import write_random_cache
 from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View
 from pila.data.shards import Shards, estimate
-from pila.data.simulated import WorldSource
+from pila.lab.profiling.random_cache import write_random_cache
+from pila.lab.world import simulate
+from pila.lab.world.clip_source import WorldSource
+from pila.lab.world.corpus import CorpusConfig
 from pila.video import write_video
-from pila.world import simulate
-from pila.world.corpus import CorpusConfig
 
 CLIPS = 80_000
 FULL = View(height=480, width=832, num_frames=81, fps=16)

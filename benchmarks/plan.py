@@ -3,7 +3,7 @@
     python benchmarks/plan.py [--gpus 1 8 32 128] [--teraflops 400] [--cores-per-gpu 16]
 
 Arithmetic is counted with torch's counter on tensors without data, at 81 frames of 480 x 832 (a
-minute). Nothing is timed here: `--teraflops` is what one GPU sustains (`pila benchmark
+minute). Nothing is timed here: `--teraflops` is what one GPU sustains (`pila profile
 wan2.1-1.3b --device cuda --training --caching` measures it), and reading, flow and bytes of a clip
 are those of docs/latents.md, measured on a slow core.
 """
@@ -15,7 +15,7 @@ from diffusers import AutoencoderKLWan
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila.adapter import PilaAdapter
-from pila.benchmark.models import Size, build_denoiser
+from pila.lab.profiling.models import Size, build_denoiser
 from pila.recipes import RECIPES
 
 CLIPS = 80_000

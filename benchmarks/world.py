@@ -24,9 +24,9 @@ from unittest.mock import patch
 import numpy as np
 from tqdm import tqdm
 
+from pila.lab.world import SCENES, Canvas, simulate
+from pila.lab.world.corpus import CorpusConfig, make
 from pila.workers import workers
-from pila.world import SCENES, Canvas, simulate
-from pila.world.corpus import CorpusConfig, make
 
 
 def time_scenes(size: int, clips: int) -> None:

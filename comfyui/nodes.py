@@ -196,7 +196,7 @@ class PilaExplain:
         from PIL import Image
 
         from pila.errors import InputError
-        from pila.explain import draw
+        from pila.generate.pictures import draw
 
         from .sampling import picture_batch
 

@@ -27,7 +27,7 @@ from pila.adapter.condition import pool_text
 from pila.backbones.base import check_fit
 from pila.backbones.correction import Correction, CorrectionOptions
 from pila.errors import InputError
-from pila.explain import Recorder
+from pila.generate.pictures import Recorder
 
 KEY = "pila"
 

@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 
 import pila  # noqa: F401  before torch, so that its threads sleep while they wait
 
-# Shapes are checked where house rules ask for them. `pila.world` is left out: the hook wraps
+# Shapes are checked where house rules ask for them. `pila.lab.world` is left out: the hook wraps
 # functions inside their other decorators, and numba cannot compile the wrapper.
 CHECKED = ["pila.flow", "pila.physics", "pila.adapter"]
 _hook = install_import_hook(CHECKED, "beartype.beartype")

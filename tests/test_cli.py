@@ -15,7 +15,7 @@ from tests.backbones import tiny
 
 from pila.cli import run
 from pila.errors import InputError
-from pila.evaluate.experiments import EXPERIMENTS
+from pila.lab.experiments.tables import EXPERIMENTS
 from pila.video import write_video
 
 PROMPT = "a red ball falls"
@@ -276,7 +276,7 @@ def test_label(capsys):
 
 
 def test_world_measure(tmp_path, capsys):
-    from pila.world import simulate
+    from pila.lab.world import simulate
 
     write_video(tmp_path / "true.mp4", simulate("thrown_ball", 0).frames, fps=16)
     assert run(["world", "measure", str(tmp_path / "true.mp4"), "--scene", "thrown_ball"]) == 0
@@ -415,7 +415,7 @@ def test_train_refuses(tmp_path, capsys):
 @pytest.fixture
 def laws_refused(tmp_path, wan_folder, adapter_folder, capsys, monkeypatch):
     """Run `pila experiment laws` where nothing may be generated, and return the one-line error."""
-    monkeypatch.setattr("pila.evaluate.laws.run", _not_reached)
+    monkeypatch.setattr("pila.lab.experiments.laws.run", _not_reached)
 
     def refuse(*options):
         given = ["--model", str(wan_folder)] if "--model" not in options else []
@@ -468,7 +468,7 @@ def test_experiment_laws_refuses_adapters_that_do_not_fit(laws_refused, adapter_
 def test_experiment_laws_hands_everything_on(
     wan_folder, adapter_folder, tmp_path, capsys, monkeypatch
 ):
-    from pila.evaluate import laws
+    from pila.lab.experiments import laws
 
     asked = {}
 
@@ -511,7 +511,7 @@ def test_experiment_tables_refuse(tmp_path, wan_folder, capsys):
 
 def test_experiments_leave_the_published_tables_alone(monkeypatch):
     """Without --output nothing that git tracks is written, whatever the table."""
-    from pila import experiment
+    from pila.lab.experiments import run as experiment
 
     asked: list[Any] = []
 
@@ -531,7 +531,7 @@ def test_experiments_leave_the_published_tables_alone(monkeypatch):
 
 
 def test_experiment_hands_everything_on(tmp_path, capsys, monkeypatch):
-    from pila import experiment
+    from pila.lab.experiments import run as experiment
 
     asked = {}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import tyro
-from tests.evaluate.benchmarks import official
-from tests.evaluate.judges import tiny_judge
+from tests.lab.benchmarks import official
+from tests.lab.benchmarks.judges import tiny_judge
 from tests.labels.chat_server import serve
 
 from pila.cli import CONFIG, Command, run
-from pila.evaluate.benchmarks.prompt_list import Item, PromptList, write_prompts
+from pila.lab.benchmarks.prompt_list import Item, PromptList, write_prompts
 
 PAGE = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
 COMMANDS = re.findall(r"^    pila (.+)$", PAGE, re.MULTILINE)
@@ -111,7 +111,7 @@ def test_prompts_of_a_checkout(tmp_path, capsys):
     step = ["evaluate", "phygenbench", "prompts", "--out", str(out)]
     assert run([*step, "--source", str(checkout)]) == 0
     assert "160 prompts, 160 clips each method" in capsys.readouterr().out
-    assert json.loads(out.read_text())["benchmark"] == "phygenbench"
+    assert json.loads(out.read_text())["profile"] == "phygenbench"
     assert run(step) == 2
     assert "clone it and give it with --source" in capsys.readouterr().err
     assert run([*step, "--source", str(tmp_path / "none")]) == 2

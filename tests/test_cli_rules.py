@@ -191,7 +191,7 @@ MISTAKES = {
         "{out}/none.json",
         "give an existing",
     ),
-    "benchmark nobody": ("nobody", "embedded"),
+    "profile nobody": ("nobody", "embedded"),
     "push /nowhere/a me/ball": ("/nowhere/a", "pass an adapter's folder"),
     "push embedded ball --dry-run": ("'ball'", "write owner/name"),
 }

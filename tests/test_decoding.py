@@ -16,8 +16,8 @@ from pila import decoding
 from pila.data.reading import read_clip, read_extent
 from pila.data.records import ClipError, VideoRecord, View
 from pila.errors import InputError
-from pila.evaluate.benchmarks.prompt_list import damage
-from pila.evaluate.judges.frames import sampled
+from pila.lab.benchmarks.judges.frames import sampled
+from pila.lab.benchmarks.prompt_list import damage
 from pila.video import read_video, write_lossless, write_video
 
 VIEW = View(height=32, width=48, num_frames=9, fps=16)

@@ -118,18 +118,18 @@ def test_pictures_are_made_by_one_target():
     )
     assert done.returncode == 0, done.stderr
     for command in (
-        "-m pila.evaluate.showcase",
+        "-m pila.lab.experiments.showcase",
         'generate "a red ball falls" --compare',
         "strip.png docs/strip.png",
         "benchmarks/scaling.py --rows benchmarks/results/scaling-",
-        "-m pila.evaluate.experiments.summary",
+        "-m pila.lab.experiments.tables.summary",
         "diagnose routing embedded",
         "diagnose correction embedded",
     ):
         assert command in done.stdout
     writers = done.stdout + (root / "benchmarks/scaling.py").read_text()
     writers += "".join(
-        (root / "src/pila/evaluate" / name).read_text()
+        (root / "src/pila/lab/experiments" / name).read_text()
         for name in ("showcase.py", "experiments/summary.py")
     )
     pictures = {

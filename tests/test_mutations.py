@@ -12,12 +12,12 @@ from tests.json_faults import bad_ones
 
 from pila.cli import run
 from pila.data import shard_files
+from pila.generate.request import GenerateRequest
+from pila.generate.settings_file import read_settings, write_settings
+from pila.lab.world.dataset import read_record
 from pila.prophy import map_files
-from pila.request import GenerateRequest
-from pila.settings import read_settings, write_settings
 from pila.train import checkpoint
 from pila.train.config import departures
-from pila.world.dataset import read_record
 
 COUNT = 60
 

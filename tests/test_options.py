@@ -4,9 +4,9 @@ import pytest
 
 from pila.cli import run
 from pila.errors import InputError
+from pila.generate.plan import Grid, Sampling, check_sizes, prepare
+from pila.generate.request import GenerateRequest
 from pila.options import check_path, check_text
-from pila.plan import Grid, Sampling, check_sizes, prepare
-from pila.request import GenerateRequest
 
 HUGE = str(2**63)
 

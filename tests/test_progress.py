@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 import pila
 from pila import progress
+from pila.lab.world.dataset import make_clips
 from pila.progress import progress_bar
-from pila.world.dataset import make_clips
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.share import hub_server
+from tests.hub import hub_server
 
 from pila.errors import InputError
 from pila.snapshots import HubUnreachable, asking_the_hub, download, set_unusable_endpoint_aside

@@ -29,7 +29,7 @@ def in_new_process(code: str, environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("entry", ["pila", "pila.cli", "pila.web", "pila.generate"])
+@pytest.mark.parametrize("entry", ["pila", "pila.cli", "pila.web", "pila.generate.generate"])
 def test_every_entry_sets_the_policy_before_torch_is_imported(entry):
     code = (
         "import sys, os, builtins; real = builtins.__import__; seen = []\n"

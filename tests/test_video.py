@@ -10,7 +10,7 @@ import pytest
 from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View
 from pila.errors import InputError
-from pila.evaluate.benchmarks.prompt_list import damage
+from pila.lab.benchmarks.prompt_list import damage
 from pila.video import read_video, side_by_side, write_lossless, write_video
 
 

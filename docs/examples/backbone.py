@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter, pool_text
 from pila.backbones.seam import velocity_correction
-from pila.train import run
+from pila.recipes.run import run
 
 
 class Denoiser(nn.Module):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pila.evaluate.judges import Judge, Question, Turn
-from pila.evaluate.judges.asking import ask_all
+from pila.lab.benchmarks.judges import Judge, Question, Turn
+from pila.lab.benchmarks.judges.asking import ask_all
+from pila.lab.world import simulate
 from pila.video import write_video
-from pila.world import simulate
 
 
 class MotionJudge:

@@ -40,6 +40,12 @@ _LONGEST = 255
 logger = logging.getLogger(__name__)
 
 
+def cache_root() -> Path:
+    """Where caches lie: $PILA_CACHE, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(os.environ.get("PILA_CACHE", f"{base}/pila"))
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place only if the block succeeds.

@@ -20,9 +20,9 @@ from pila.backbones.attachments import (
 )
 from pila.backbones.embedded import find_attachments, load_pipeline
 from pila.errors import InputError
-from pila.generate import generate
+from pila.generate.generate import generate
+from pila.generate.request import GenerateRequest
 from pila.prophy import ProPhyBranch
-from pila.request import GenerateRequest
 
 PROMPT = "a red ball falls"
 

@@ -15,7 +15,7 @@ from tests.backbones import tiny
 from pila.adapter import PilaAdapter
 from pila.backbones.seam import velocity_correction
 from pila.backbones.wan import PilaWanPipeline
-from pila.benchmark.companions import COMPANIONS
+from pila.lab.profiling.companions import COMPANIONS
 
 STEPS = tiny.CALL["num_inference_steps"]
 
@@ -31,7 +31,7 @@ def cached(denoiser: Any) -> None:
 
 
 def put(name: str) -> Callable[[Any], None]:
-    """As `pila benchmark --beside` does."""
+    """As `pila profile --beside` does."""
     return lambda denoiser: COMPANIONS[name](denoiser, torch.device("cpu"), torch.float32)
 
 

@@ -8,8 +8,8 @@ from tests.backbones import tiny
 from tests.json_faults import bad_ones
 
 from pila.backbones.embedded import load_pipeline
-from pila.plan import prepare
-from pila.request import GenerateRequest
+from pila.generate.plan import prepare
+from pila.generate.request import GenerateRequest
 
 COUNT = 14
 """Of each file in the suite; `make torture` tries more."""

@@ -7,8 +7,8 @@ from diffusers import AutoencoderKLWan
 
 from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.backbones.vae import load_vae, skip_past_taps
+from pila.lab.embedded.vae import build_vae
 from pila.train.config import VaeConfig
-from pila.train.vae import build_vae
 
 
 def test_latents_and_clips_are_the_class_own():

@@ -10,11 +10,11 @@ from pila.data.flow_targets import (
     deformation_targets,
     estimator_name,
     flow_targets,
-    true_targets,
 )
 from pila.errors import InputError
+from pila.lab.world import Canvas, simulate
+from pila.lab.world.true_targets import true_targets
 from pila.physics.layout import Slot
-from pila.world import Canvas, simulate
 
 SIZE = 96
 

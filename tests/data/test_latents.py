@@ -7,11 +7,13 @@ import torch
 from tests.backbones import tiny
 
 from pila.data import latents
-from pila.data.latents import SHARD, LatentCache, normalise
+from pila.data.corpus import CorpusConfig
+from pila.data.latents import normalise
 from pila.errors import InputError
+from pila.lab.embedded.latent_cache import SHARD, LatentCache
+from pila.lab.world.corpus import canvas_of, item_of, make
 from pila.physics.bank import Category
 from pila.provenance import weights_hash
-from pila.world.corpus import CorpusConfig, make
 
 WORLD = CorpusConfig(
     clips=2 * SHARD + 5, size=64, scenes=("thrown_ball", "ball_collision", "hot_spot")
@@ -37,7 +39,7 @@ def cache(vae_folder, tmp_path_factory):
 
 
 def items(indices):
-    return [WORLD.item(i) for i in indices]
+    return [item_of(WORLD, i) for i in indices]
 
 
 def test_whole_shards_only(cache):
@@ -57,7 +59,7 @@ def test_a_batch(cache):
     assert z.shape == (3, 16, 9, 8, 8)
     assert z.dtype == torch.float32
     assert torch.equal(z[0], z[2])
-    clips = [make(item, WORLD.canvas) for item in items(indices)]
+    clips = [make(item, canvas_of(WORLD)) for item in items(indices)]
     assert captions == [clip.caption for clip in clips]
     assert flags.dtype == torch.bool
     named = [tuple(c for c, on in zip(Category, row, strict=True) if on) for row in flags.tolist()]

@@ -22,17 +22,19 @@ import torch
 from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.cli import run
 from pila.data import encoders, writing
+from pila.data.corpus import CorpusConfig
 from pila.data.encoders import Encoders, ModelFacts
-from pila.data.flow_targets import flow_targets, true_targets
+from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
 from pila.data.records import MadeRecord, Sample, VideoRecord, View
 from pila.data.shards import Shards, estimate, verify, write_shards
-from pila.data.simulated import WorldSource
 from pila.errors import InputError
+from pila.lab.world.clip_source import WorldSource
+from pila.lab.world.corpus import item_of, make
+from pila.lab.world.scene import Canvas
+from pila.lab.world.true_targets import true_targets
 from pila.physics.layout import Category, Slot
 from pila.video import write_lossless
-from pila.world.corpus import CorpusConfig, make
-from pila.world.scene import Canvas
 
 VIEW = View(height=32, width=32, num_frames=9, fps=16)
 WORLD = CorpusConfig(
@@ -148,7 +150,7 @@ def test_videos_become_latents_embeddings_and_flow(videos, tmp_path):
 
 
 def test_embeddings_are_those_that_training_on_captions_has(videos, world):
-    from pila.train.generator import CaptionEncoder
+    from pila.lab.embedded.generator import CaptionEncoder
 
     shards = Shards(world)
     expected = CaptionEncoder(EMBEDDED_MODEL)([*shards.captions[:3], ""])
@@ -158,7 +160,7 @@ def test_embeddings_are_those_that_training_on_captions_has(videos, world):
 
 def test_simulated_clips_bring_their_true_fields(world):
     shards = Shards(world)
-    items = [WORLD.item(i) for i in range(8)]
+    items = [item_of(WORLD, i) for i in range(8)]
     assert [name.split("-")[1] for name in shards.names] == [item.scene for item in items]
     assert shards.plausible.tolist() == [item.violation is None for item in items]
     assert not shards.plausible.all()

@@ -8,12 +8,12 @@ import pytest
 
 from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
+from pila.lab.world import SCENES
+from pila.lab.world.caption_data import caption_data
+from pila.lab.world.captions import write_caption
 from pila.labels.captions import FILE, CaptionBook, CaptionData, read_captions
-from pila.world import SCENES
-from pila.world.caption_data import caption_data
-from pila.world.captions import write_caption
 
-REMEDY = "run `python -m pila.world.caption_data` and commit what it writes"
+REMEDY = "run `python -m pila.lab.world.caption_data` and commit what it writes"
 
 
 @pytest.fixture(scope="module")

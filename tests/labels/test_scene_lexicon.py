@@ -4,13 +4,13 @@ import random
 
 import pytest
 
+from pila.lab.world import SCENES
+from pila.lab.world.registry import scene_lexicon, scene_words
 from pila.labels.lexicon import stem
 from pila.labels.noun_phrases import noun_phrases
 from pila.labels.prompt_set import load_prompts
 from pila.labels.scene_lexicon import SceneLexicon
 from pila.labels.spelling import Speller, distance
-from pila.world import SCENES
-from pila.world.registry import scene_lexicon, scene_words
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from tests.backbones import tiny
 
+from pila.backbones.attachments import branch_on
 from pila.errors import InputError
 from pila.prophy import ProPhyBranch, attach
-from pila.prophy.branch import found_on, spread_places
+from pila.prophy.branch import spread_places
 
 OPTIONS = {"places": (1, 2), "num_semantic": 4, "map_grid": (2, 2, 2), "expert_rank": 4}
 
@@ -86,7 +87,7 @@ def test_stirred_it_acts_and_detached_it_does_not(transformer):
         assert not torch.allclose(run(transformer), alone)
         branch.detach()
         assert torch.equal(run(transformer), alone)
-    assert found_on(transformer) is None
+    assert branch_on(transformer) is None
     assert not transformer._forward_pre_hooks
     assert not any(block._forward_hooks for block in transformer.blocks)
 
@@ -248,7 +249,7 @@ def test_timesteps_by_token(transformer):
 def test_bad_options_are_refused(transformer, options, match):
     with pytest.raises(InputError, match=match):
         attach(transformer, **options)
-    assert found_on(transformer) is None
+    assert branch_on(transformer) is None
 
 
 def test_a_branch_for_another_model_is_refused(transformer):

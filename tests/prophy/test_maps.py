@@ -13,16 +13,17 @@ import pytest
 import torch
 
 from pila.backbones.embedded import EMBEDDED_MODEL
+from pila.data.corpus import CorpusConfig
 from pila.data.records import ClipError, Record, VideoRecord, View
 from pila.data.shards import Shards, verify, write_shards
-from pila.data.simulated import WorldSource
 from pila.errors import InputError
+from pila.lab.world.activity_maps import ActiveMaps, active_maps
+from pila.lab.world.clip_source import WorldSource
+from pila.lab.world.corpus import item_of, make
+from pila.lab.world.scene import Canvas
 from pila.physics.layout import Category
-from pila.prophy.active import ActiveMaps, active_maps
 from pila.prophy.attention import AttentionMaps, VideoAttention
 from pila.prophy.maps import Maps, to_tokens, write_maps
-from pila.world.corpus import CorpusConfig, make
-from pila.world.scene import Canvas
 
 VIEW = View(height=32, width=32, num_frames=9, fps=16)
 WORLD = CorpusConfig(
@@ -89,7 +90,7 @@ def test_maps_of_the_world_are_read_back_beside_their_clips(cache):
     assert batch["inside"].dtype == torch.bool
     canvas = Canvas(num_frames=9, size=32)
     for i, index in enumerate(order):
-        expected = torch.from_numpy(active_maps(make(WORLD.item(index), canvas)))
+        expected = torch.from_numpy(active_maps(make(item_of(WORLD, index), canvas)))
         torch.testing.assert_close(batch["maps"][i], expected, rtol=1e-3, atol=1e-6)
         assert torch.equal(batch["inside"][i], expected > 0)
         assert not batch["inside"][i][~clips["flags"][i]].any()
@@ -287,7 +288,7 @@ def test_attention_is_mapped_for_the_clips_of_the_source(cache, tmp_path):
     done = fill(cache, AttentionMaps(cast(VideoAttention, Looking()), source))
     assert done.clips == 7
     batch = Maps(Shards(cache)).batch([3])
-    frames = make(WORLD.item(3), Canvas(num_frames=9, size=32)).frames
+    frames = make(item_of(WORLD, 3), Canvas(num_frames=9, size=32)).frames
     expected = frames[0].astype(np.float32).mean(-1).reshape(4, 8, 4, 8).mean((1, 3))
     found = batch["maps"][0, CATEGORIES.index(Category.RIGID_BODY), 0]
     np.testing.assert_allclose(found, expected / expected.max(), rtol=1e-3)

@@ -69,7 +69,7 @@ def make_ground(folder: Path, *, model: Path | None = None, adapter: Path | None
     if not ground.adapter.exists():
         _make_adapter(ground.adapter)
     if not ground.prompts.exists():
-        from pila.evaluate.benchmarks.prompt_list import Item, PromptList, write_prompts
+        from pila.lab.benchmarks.prompt_list import Item, PromptList, write_prompts
 
         items = tuple(
             Item(key=f"x: {p}", prompt=p, files=(f"{p}-0.mp4", f"{p}-1.mp4"))
@@ -100,8 +100,8 @@ def _make_adapter(folder: Path) -> None:
 
 
 def _make_clips(folder: Path) -> None:
+    from pila.lab.world import Canvas, simulate
     from pila.video import write_video
-    from pila.world import Canvas, simulate
 
     lines = ["file,caption,categories"]
     for i in range(3):

@@ -25,9 +25,15 @@ TICK = 0.004
 
 
 NEEDED = (
-    *("pila.generate", "pila.experiment", "pila.evaluation", "pila.train.loop", "pila.train.tasks"),
+    *(
+        "pila.generate.generate",
+        "pila.lab.experiments.run",
+        "pila.lab.benchmarks.run",
+        "pila.train.loop",
+        "pila.train.tasks",
+    ),
     *("pila.data.shards", "pila.data.sources", "pila.labels.llm", "pila.recipes", "openai"),
-    *("pila.cli", "cv2", "av", "pyarrow.parquet", "pila.world", "pandas", "scipy.ndimage"),
+    *("pila.cli", "cv2", "av", "pyarrow.parquet", "pila.lab.world", "pandas", "scipy.ndimage"),
 )
 """What commands import; copies of a process that has it need not."""
 

@@ -10,7 +10,7 @@ from pila.backbones.base import Backbone
 from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
 from pila.recipes import RECIPES
-from pila.train import run
+from pila.recipes.run import run
 from pila.train.couple import CoupleTask
 from pila.train.frozen import FrozenGenerator, WanBackbone
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pila.data.latents import cache_root
 from pila.errors import InputError
+from pila.files import cache_root
 from pila.recipes import RECIPES
 from pila.train.couple import CoupleTask
 from pila.train.draws import Draws

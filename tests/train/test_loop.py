@@ -12,13 +12,14 @@ import torch
 from pila import cli
 from pila.backbones.embedded import find_model
 from pila.errors import InputError
+from pila.lab.world.corpus import CorpusConfig
 from pila.recipes import RECIPES
-from pila.train import _check_same, checkpoint, configs, run
+from pila.recipes.run import _check_same, configs, run
+from pila.train import checkpoint
 from pila.train.config import OptimConfig
 from pila.train.estimate import estimate
 from pila.train.loop import fit, make_accelerator, schedule
 from pila.train.tasks import build_task
-from pila.world.corpus import CorpusConfig
 
 SMALL_WORLD = CorpusConfig(clips=16, size=96, scenes=("thrown_ball", "hot_spot"), violated=0.0)
 

@@ -8,7 +8,7 @@ import torch
 
 from pila.errors import InputError
 from pila.recipes import RECIPES
-from pila.train import run
+from pila.recipes.run import run
 from pila.train.draws import Draws
 from pila.train.loop import fit
 from pila.train.observe import ObserveTask, balanced, distance

@@ -14,13 +14,14 @@ import torch
 
 from pila import cli
 from pila.errors import InputError
+from pila.lab.embedded.text import TextTask
 from pila.recipes import RECIPES
-from pila.train import checkpoint, run, stopping
+from pila.recipes.run import run
+from pila.train import checkpoint, stopping
 from pila.train.loop import fit
 from pila.train.recover import RecoverTask
 from pila.train.stopping import CheckpointClock, Stopped, StopSignals
 from pila.train.tasks import build_task
-from pila.train.text import TextTask
 
 STEPS = 6
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import constants
 
 from pila.errors import InputError
-from pila.settings import by_hub_ids
+from pila.generate.settings_file import by_hub_ids
 from pila.web.asked import asked, to_request
 from pila.web.offer import Limits, offer
 

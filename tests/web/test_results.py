@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pila.errors import InputError
-from pila.generate import Report
+from pila.generate.generate import Report
 from pila.web.results import Results
 
 REPORT = Report(

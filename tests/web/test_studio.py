@@ -9,7 +9,7 @@ import pytest
 
 import pila.web.studio
 from pila.errors import InputError
-from pila.request import GenerateRequest
+from pila.generate.request import GenerateRequest
 from pila.web.results import Results
 from pila.web.studio import QueueFull, Studio
 

@@ -14,7 +14,7 @@ from pila.backbones.base import check_fit
 from pila.backbones.loading import load_model
 from pila.backbones.lora import DENOISERS, put_lora_on, read_lora
 from pila.backbones.repository import check_model_folder
-from pila.backbones.weights import header
+from pila.backbones.weights import header, model_class
 from pila.errors import InputError
 from pila.json_files import read_object
 
@@ -104,9 +104,7 @@ def check_attachments(
             if attachment.kind == "adapter":
                 check_fit(dict(attachment.config), dict(config))
             elif attachment.kind == "branch":
-                from pila.prophy.branch import check_branch_fit
-
-                check_branch_fit(attachment.config, config)
+                model_class(attachment.config["_class_name"]).check_fit(attachment.config, config)
     return notes
 
 
@@ -118,11 +116,10 @@ def put_on(pipeline: Any, attachment: Attachment) -> None:
     """
     denoiser, *_ = denoisers_of(pipeline)
     if attachment.kind == "branch":
-        from pila.prophy.branch import ProPhyBranch, attach
-
-        branch: ProPhyBranch = load_model(attachment.folder)
+        branch: Any = load_model(attachment.folder)
         # Weights offloaded layer by layer are nowhere ("meta"); a branch goes where latents are.
-        attach(denoiser, branch if denoiser.device.type == "meta" else branch.to(denoiser.device))
+        placed = branch if denoiser.device.type == "meta" else branch.to(denoiser.device)
+        placed.attach(denoiser)
     elif attachment.kind == "lora":
         path = _weights_in(attachment.folder)
         parts = {name: getattr(pipeline, name, None) for name in DENOISERS}
@@ -141,9 +138,16 @@ def _weights_in(folder: Path) -> Path:
 
 def branches_on(pipeline: Any) -> list[Any]:
     """The ProPhy branches that are attached to a pipeline's denoisers."""
-    from pila.prophy.branch import found_on
+    return [branch for d in denoisers_of(pipeline) if (branch := branch_on(d)) is not None]
 
-    return [branch for d in denoisers_of(pipeline) if (branch := found_on(d)) is not None]
+
+def branch_on(transformer: Any) -> Any | None:
+    """The ProPhy branch that is attached to a transformer, if any; its hooks name it."""
+    for block in getattr(transformer, "blocks", ()):
+        for hook in block._forward_hooks.values():
+            if (branch := getattr(hook, "branch", None)) is not None:
+                return branch
+    return None
 
 
 @contextmanager

@@ -9,36 +9,58 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 from tyro.conf import CascadeSubcommandArgs, arg, subcommand
 
 from pila import __version__
-from pila.benchmark.run import BenchmarkRequest
-from pila.cli import data, diagnose, evaluate, experiment, serve, share, single, world
-from pila.cli.evaluate_options import Evaluate
+from pila.cli import data, serve, share, single
 from pila.errors import InputError
+from pila.generate.request import GenerateRequest
 from pila.options import check_options
-from pila.request import GenerateRequest
-from pila.score import ScoreRequest
+from pila.score.report import ScoreRequest
 from pila.snapshots import set_unusable_endpoint_aside
 
-Command = (
-    Annotated[GenerateRequest, subcommand("generate", prefix_name=False)]
-    | Annotated[single.Label, subcommand("label", prefix_name=False)]
-    | Annotated[ScoreRequest, subcommand("score", prefix_name=False)]
-    | Annotated[world.World, subcommand("world", prefix_name=False)]
-    | Annotated[data.Data, subcommand("data", prefix_name=False)]
-    | Annotated[single.Train, subcommand("train", prefix_name=False)]
-    | Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)]
-    | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
-    | Annotated[diagnose.Diagnose, subcommand("diagnose", prefix_name=False)]
-    | Annotated[BenchmarkRequest, subcommand("benchmark", prefix_name=False)]
-    | Annotated[serve.Serve, subcommand("serve", prefix_name=False)]
-    | Annotated[share.Push, subcommand("push", prefix_name=False)]
-    | Annotated[single.Doctor, subcommand("doctor", prefix_name=False)]
+Handler = Callable[[Any], int | None]
+_CORE: tuple[Any, ...] = (
+    Annotated[GenerateRequest, subcommand("generate", prefix_name=False)],
+    Annotated[single.Label, subcommand("label", prefix_name=False)],
+    Annotated[ScoreRequest, subcommand("score", prefix_name=False)],
+    Annotated[data.Data, subcommand("data", prefix_name=False)],
+    Annotated[single.Train, subcommand("train", prefix_name=False)],
+    Annotated[serve.Serve, subcommand("serve", prefix_name=False)],
+    Annotated[share.Push, subcommand("push", prefix_name=False)],
+    Annotated[single.Doctor, subcommand("doctor", prefix_name=False)],
 )
+
+
+def _laboratory() -> tuple[tuple[Any, ...], dict[type, Handler], tuple[type, ...]]:
+    """The laboratory's commands, what runs them, and which of them talk while they work.
+
+    None where the laboratory is not installed.
+    """
+    try:
+        from pila.cli import diagnose, evaluate, experiment, profile, world
+        from pila.cli.evaluate_options import Evaluate
+    except ModuleNotFoundError as error:
+        logger.debug("no laboratory: %s", error)
+        return (), {}, ()
+    commands = (
+        Annotated[profile.ProfileRequest, subcommand("profile", prefix_name=False)],
+        Annotated[world.World, subcommand("world", prefix_name=False)],
+        Annotated[experiment.Experiment, subcommand("experiment", prefix_name=False)],
+        Annotated[Evaluate, subcommand("evaluate", prefix_name=False)],
+        Annotated[diagnose.Diagnose, subcommand("diagnose", prefix_name=False)],
+    )
+    handlers = profile.COMMANDS | world.COMMANDS | experiment.COMMANDS | diagnose.COMMANDS
+    talkative = (world.WorldMake, *experiment.COMMANDS)
+    return commands, handlers | {Evaluate: evaluate.evaluate}, talkative
+
+
+logger = logging.getLogger("pila")
+_LAB, _LAB_HANDLERS, _LAB_TALKATIVE = _laboratory()
+Command = Union[(*_CORE, *_LAB)]
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 """How tyro reads `Command`: --flag without --no-flag, and plain option names everywhere."""
@@ -48,29 +70,20 @@ CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
 class Invocation:
     """A command, and how much is said beside its result; both flags go before or behind it."""
 
-    command: Annotated[Command, arg(name="")]
+    command: Annotated[Command, arg(name="")]  # pyright: ignore[reportInvalidTypeForm]
     quiet: CascadeSubcommandArgs[bool] = False
     """Say nothing but the result and errors: no progress bar, no notes."""
     verbose: CascadeSubcommandArgs[bool] = False
     """Also say what is done, and where an error was noticed."""
 
 
-COMMANDS: dict[type, Callable[[Any], int | None]] = (
-    single.COMMANDS
-    | world.COMMANDS
-    | data.COMMANDS
-    | experiment.COMMANDS
-    | diagnose.COMMANDS
-    | serve.COMMANDS
-    | share.COMMANDS
-    | {Evaluate: evaluate.evaluate}
+COMMANDS: dict[type, Handler] = (
+    single.COMMANDS | data.COMMANDS | serve.COMMANDS | share.COMMANDS | _LAB_HANDLERS
 )
 """What runs each command."""
 
-_TALKATIVE = (serve.Serve, single.Train, world.WorldMake, *experiment.COMMANDS)
+_TALKATIVE = (serve.Serve, single.Train, *_LAB_TALKATIVE)
 """Long work, which says what it is at."""
-
-logger = logging.getLogger("pila")
 
 
 def main() -> None:
@@ -99,7 +112,7 @@ def run(args: Sequence[str]) -> int:
         config=CONFIG,
     )
     command: Any = invocation.command
-    if isinstance(command, world.World | data.Data | experiment.Experiment | diagnose.Diagnose):
+    if type(command) not in COMMANDS:  # a group, of which one has been chosen
         command = command.command
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logger.setLevel(_level(command, quiet=invocation.quiet, verbose=invocation.verbose))
@@ -136,7 +149,7 @@ def _level(command: Any, *, quiet: bool, verbose: bool) -> int:
 
 def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
     """`pila generate --from`: the same arguments again, with the file's values as defaults."""
-    from pila.settings import read_settings
+    from pila.generate.settings_file import read_settings
 
     # How much is said has been read already, and is no part of the request.
     rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]

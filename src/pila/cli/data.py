@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg, subcommand
 
 from pila.errors import InputError
-from pila.request import ParserName
+from pila.generate.request import ParserName
 
 _ODD_SHOWN = 10
 """Odd strings of a data set that are printed."""
@@ -201,7 +201,7 @@ def _data_wisa(command: DataWisa) -> None:
 
 
 def _data_replica(command: DataReplica) -> None:
-    from pila.data.replica import write_replica
+    from pila.lab.world.replica import write_replica
 
     replica = write_replica(
         command.folder,
@@ -225,7 +225,7 @@ def _data_cache(command: DataCache) -> None:
     from pila.data.records import View
     from pila.data.shards import estimate, write_shards
     from pila.data.sources import WORLD, find_source
-    from pila.plan import model_sampling
+    from pila.generate.plan import model_sampling
 
     folder = find_model(command.model)
     facts = ModelFacts.of(folder)
@@ -296,7 +296,7 @@ def _data_maps(command: DataMaps) -> None:
     from pila.prophy.maps import write_maps
 
     if command.vlm is None:
-        from pila.prophy.active import ActiveMaps
+        from pila.lab.world.activity_maps import ActiveMaps
 
         if command.source is not None:
             raise InputError(

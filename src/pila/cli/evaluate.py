@@ -28,8 +28,8 @@ from pila.cli.evaluate_options import (
     VideoPhy,
     VideoPhy2,
 )
+from pila.generate.request import GenerateRequest
 from pila.progress import progress_bar
-from pila.request import GenerateRequest
 
 _NAMES: dict[type, str] = {
     VideoPhy2: "videophy2",
@@ -50,7 +50,7 @@ def evaluate(command: Evaluate) -> None:
 
 
 def _prompts(benchmark: str, command: Prompts) -> None:
-    from pila.evaluation import make_prompts
+    from pila.lab.benchmarks.run import make_prompts
 
     made = make_prompts(
         benchmark, command.source, command.out, part=command.dimensions, hard=command.hard
@@ -63,7 +63,7 @@ def _prompts(benchmark: str, command: Prompts) -> None:
 
 
 def _generate(benchmark: str, command: Generate) -> None:
-    from pila.evaluation import make_clips
+    from pila.lab.benchmarks.run import make_clips
 
     given = asdict(command)
     own = {name: given.pop(name) for name in ("prompts", "output", "adapters", "without_frozen")}
@@ -85,7 +85,7 @@ def _generate(benchmark: str, command: Generate) -> None:
 
 
 def _judge(benchmark: str, command: JudgeStep) -> None:
-    from pila.evaluation import judge_clips
+    from pila.lab.benchmarks.run import judge_clips
 
     written = judge_clips(
         benchmark,
@@ -107,12 +107,12 @@ def _judge(benchmark: str, command: JudgeStep) -> None:
 
 def _make_judge(command: JudgeStep) -> Any:
     if command.judge == "server":
-        from pila.evaluate.judges.server import ServerConfig, ServerJudge
+        from pila.lab.benchmarks.judges.server import ServerConfig, ServerJudge
 
         options = {"timeout": command.timeout, "retries": command.retries}
         return ServerJudge(ServerConfig.resolve(command.base_url, command.judge_model, **options))
     from pila.errors import InputError
-    from pila.evaluate.judges.local import LocalJudge
+    from pila.lab.benchmarks.judges.local import LocalJudge
     from pila.progress import only_own_progress
 
     if command.judge_model is None:
@@ -122,8 +122,8 @@ def _make_judge(command: JudgeStep) -> Any:
 
 
 def _judge_imaging(benchmark: str, command: JudgeImaging) -> None:
-    from pila.evaluate.benchmarks import imaging
-    from pila.plan import check_writable
+    from pila.generate.plan import check_writable
+    from pila.lab.benchmarks import imaging
 
     check_writable(command.out.parent)
     imaging.videos_in(command.videos)
@@ -138,8 +138,8 @@ def _judge_imaging(benchmark: str, command: JudgeImaging) -> None:
 
 
 def _aggregate_videophy2(benchmark: str, command: AggregateVideoPhy2) -> None:
-    from pila.evaluate.benchmarks import videophy2
-    from pila.evaluation import listed_prompts
+    from pila.lab.benchmarks import videophy2
+    from pila.lab.benchmarks.run import listed_prompts
 
     result = videophy2.aggregate(
         sa=command.sa,
@@ -153,8 +153,8 @@ def _aggregate_videophy2(benchmark: str, command: AggregateVideoPhy2) -> None:
 
 
 def _aggregate_videophy(benchmark: str, command: AggregateVideoPhy) -> None:
-    from pila.evaluate.benchmarks import videophy
-    from pila.evaluation import listed_prompts
+    from pila.lab.benchmarks import videophy
+    from pila.lab.benchmarks.run import listed_prompts
 
     result = videophy.aggregate(
         sa=command.sa,
@@ -168,8 +168,8 @@ def _aggregate_videophy(benchmark: str, command: AggregateVideoPhy) -> None:
 
 
 def _aggregate_phygenbench(benchmark: str, command: AggregatePhyGenBench) -> None:
-    from pila.evaluate.benchmarks import phygenbench
-    from pila.evaluation import combine_stages, listed_prompts
+    from pila.lab.benchmarks import phygenbench
+    from pila.lab.benchmarks.run import combine_stages, listed_prompts
 
     if command.stages:
         files = {
@@ -190,8 +190,8 @@ def _aggregate_phygenbench(benchmark: str, command: AggregatePhyGenBench) -> Non
 
 
 def _aggregate_vbench2(benchmark: str, command: AggregateVBench2) -> None:
-    from pila.evaluate.benchmarks import vbench2
-    from pila.evaluation import listed_prompts
+    from pila.lab.benchmarks import vbench2
+    from pila.lab.benchmarks.run import listed_prompts
 
     result = vbench2.aggregate(
         command.file,
@@ -204,7 +204,7 @@ def _aggregate_vbench2(benchmark: str, command: AggregateVBench2) -> None:
 
 
 def _aggregate_imaging(benchmark: str, command: AggregateImaging) -> None:
-    from pila.evaluate.benchmarks import imaging
+    from pila.lab.benchmarks import imaging
 
     result = imaging.aggregate(command.file, method=command.method, judge=command.judge_name)
     _finish(benchmark, command, result)
@@ -212,7 +212,7 @@ def _aggregate_imaging(benchmark: str, command: AggregateImaging) -> None:
 
 def _finish(benchmark: str, command: Aggregate, result: Any) -> None:
     """Write and print a result; notes go to the error stream where stdout has no place."""
-    from pila.evaluation import AS_JSON, keep_result
+    from pila.lab.benchmarks.run import AS_JSON, keep_result
 
     keep_result(result, command.out)
     if command.json:
@@ -229,8 +229,8 @@ def _say(note: str) -> None:
 
 
 def _compare(benchmark: str, command: Compare) -> None:
-    from pila.evaluate.benchmarks.compare import markdown
-    from pila.evaluation import compare_results
+    from pila.lab.benchmarks.compare import markdown
+    from pila.lab.benchmarks.run import compare_results
 
     table = compare_results(
         benchmark, command.results, command.out, baseline=command.baseline, force=command.force
@@ -240,7 +240,7 @@ def _compare(benchmark: str, command: Compare) -> None:
 
 def _labels(command: LabelParser) -> None:
     from pila.errors import InputError
-    from pila.evaluate.label_parser import agreement, phygenbench_cases, table, wisa_cases
+    from pila.lab.benchmarks.label_parser import agreement, phygenbench_cases, table, wisa_cases
     from pila.labels.parser import make_parser
 
     if command.phygenbench is None and command.wisa is None:

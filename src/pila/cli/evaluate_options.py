@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from pila.request import ParserName
+from pila.generate.request import ParserName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

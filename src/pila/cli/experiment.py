@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from tyro.conf import arg, subcommand
 
-from pila.evaluate.experiments import EXPERIMENTS, RESULTS
+from pila.lab.experiments.tables import EXPERIMENTS, RESULTS
 
 _WHAT_ALL = "every table that follows from trainings (not laws, measures and bank)"
 
@@ -224,26 +224,26 @@ _ALONE: dict[type, tuple[str, str]] = {
     ExperimentBank: ("run_bank", "bank"),
     ExperimentScore: ("run_score", "score_worth"),
 }
-"""Functions of `pila.experiment` that run a table of their own, and who writes its Markdown."""
+"""Functions of `lab.experiments.run` that run a table of their own, and who writes its Markdown."""
 
 
 def _alone(command: Any) -> None:
     function, module = _ALONE[type(command)]
-    results = getattr(import_module("pila.experiment"), function)(**_options(command))
-    markdown = import_module(f"pila.evaluate.{module}").markdown
+    results = getattr(import_module("pila.lab.experiments.run"), function)(**_options(command))
+    markdown = import_module(f"pila.lab.experiments.{module}").markdown
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
 def _prompts(command: ExperimentPrompts) -> None:
-    from pila.experiment import run_prompts
-    from pila.free_prompts import markdown
+    from pila.lab.experiments.free_prompts import markdown
+    from pila.lab.experiments.run import run_prompts
 
     results = run_prompts(**_options(command))
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
 def _table(command: ExperimentTable) -> None:
-    from pila.experiment import run_every_table, run_table
+    from pila.lab.experiments.run import run_every_table, run_table
 
     options = _options(command)
     if command.name == "all":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pila.errors import InputError
-from pila.request import ParserName
+from pila.generate.request import ParserName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class Push:
 
 
 def _push(command: Push) -> None:
-    from pila.share.push import push
+    from pila.hub.push import push
 
     options = {f.name: getattr(command, f.name) for f in fields(command) if f.name != "json"}
     pushed = push(options.pop("adapter"), options.pop("repo"), **options)

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from pila.benchmark.run import BenchmarkRequest
 from pila.errors import InputError
-from pila.request import GenerateRequest, ParserName
-from pila.score import ScoreRequest
+from pila.generate.request import GenerateRequest, ParserName
+from pila.score.report import ScoreRequest
 
 LOOK = 0.02
 """Difference of law errors from which on two clips are worth comparing."""
@@ -88,7 +87,7 @@ def _doctor(command: Doctor) -> int:
 
 
 def _generate(request: GenerateRequest) -> None:
-    from pila.generate import generate
+    from pila.generate.generate import generate
 
     report = generate(request)
     if request.json:
@@ -171,8 +170,8 @@ def _label(command: Label) -> None:
 
 
 def _score(request: ScoreRequest) -> None:
-    from pila.diagnose.score_page import as_json, text
-    from pila.score import score
+    from pila.score.page import as_json, text
+    from pila.score.report import score
 
     results = score(request)
     print(as_json(results) if request.json else text(results))
@@ -184,7 +183,7 @@ def _score(request: ScoreRequest) -> None:
 
 
 def _train(command: Train) -> int:
-    from pila.train import run as train
+    from pila.recipes.run import run as train
     from pila.train.stopping import Stopped
 
     try:
@@ -228,26 +227,11 @@ def _changes(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _benchmark(request: BenchmarkRequest) -> None:
-    from pila.benchmark.run import run as measure
-    from pila.benchmark.run import table
-
-    results = measure(request)
-    new = results["rows"][-results["new"] :]
-    if request.json:
-        print(json.dumps(results))
-        return
-    print(f"{results['device']}, torch {new[-1]['versions']['torch']}")
-    print(table(new))
-    print(f"\nadded to {results['file']}")
-
-
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
     Doctor: _doctor,
     GenerateRequest: _generate,
     Label: _label,
     ScoreRequest: _score,
     Train: _train,
-    BenchmarkRequest: _benchmark,
 }
 """What runs each command; an exit code, or None for 0."""

@@ -76,8 +76,8 @@ class World:
 
 
 def _world_make(command: WorldMake) -> None:
+    from pila.lab.world import make_clips
     from pila.labels.parser import parse_categories
-    from pila.world import make_clips
 
     make_clips(
         command.out,
@@ -93,7 +93,7 @@ def _world_make(command: WorldMake) -> None:
 
 
 def _world_show(command: WorldShow) -> None:
-    from pila.world import write_sheet
+    from pila.lab.world import write_sheet
 
     rows = write_sheet(
         command.out,
@@ -112,8 +112,8 @@ def _print_made(clips: int, command: WorldMake | WorldShow) -> None:
 
 
 def _world_measure(command: WorldMeasure) -> None:
+    from pila.lab.world import measure, scene_named
     from pila.video import read_video
-    from pila.world import measure, scene_named
 
     scene_named(command.scene)
     laws = measure(command.scene, read_video(command.video))

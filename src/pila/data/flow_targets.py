@@ -1,15 +1,14 @@
 """Motion as training wants to see it: latent cells per latent frame, on the latent grid.
 
 What velocity means. Latent frame 0 holds frame 0 alone, latent frame i > 0 the frames
-4 i - 3 .. 4 i (`pila.world.scene.Clip.latent_fields`). The velocity at a latent frame and cell is
+4 i - 3 .. 4 i. The velocity at a latent frame and cell is
 the mean, over the frames that it holds and the pixels of the cell, of the velocity of what is seen
 there. The velocity at a frame is half the displacement from the frame before to the frame after;
 at the first frame it is continued from the first two displacements, at the last it is the last
 one. It is counted in cells per latent frame, that is in temporal / spatial pixels per frame; so it
 is at latent frame 0, too, although only 2.5 frames lie between its middle and the next one's.
 
-Axes are the bank's: x along the width to the right, y along the height downwards. The simulated
-world's y points upwards; `true_targets` turns it over.
+Axes are the bank's: x along the width to the right, y along the height downwards.
 """
 
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ from pila.errors import InputError
 from pila.physics.calculus import Calculus
 from pila.physics.layout import Slot
 from pila.types import Scalar, SymTensor, Vector
-from pila.world.scene import Clip
 
 TOLERANCE = (0.1, 0.1)
 """Forward and backward flow may miss each other by this many pixels, plus this share of the flow,
@@ -202,31 +200,6 @@ class TrueTargets:
 
     fields: dict[Slot, np.ndarray]
     masks: dict[Slot, np.ndarray]
-
-
-_POWERS = {
-    Slot.DISPLACEMENT: (1, 0),
-    Slot.VELOCITY: (1, -1),
-    Slot.PRESSURE: (2, -2),
-    Slot.STRESS: (2, -2),
-    Slot.IMPULSE: (1, -2),
-}
-"""Powers of length and time in a slot's unit, where there are any."""
-
-
-def true_targets(clip: Clip, *, spatial: int = 8, temporal: int = 4) -> TrueTargets:
-    """The true fields of a simulated clip in the units and axes of `flow_targets`."""
-    cells_per_metre = clip.frames.shape[1] / spatial / clip.metres
-    latent_frames_per_second = clip.frame_rate / temporal
-    fields, masks = clip.latent_fields(spatial=spatial, temporal=temporal)
-    turned = {}
-    for slot, field in fields.items():
-        length, time = _POWERS.get(slot, (0, 0))
-        scale = cells_per_metre**length * latent_frames_per_second**time
-        # One index of y turns the sign: of a vector's y, of a tensor's xy.
-        signs = {1: (1,), 2: (1, -1), 3: (1, 1, -1)}[len(field)]
-        turned[slot] = (field * scale * np.reshape(signs, (-1, 1, 1, 1))).astype(np.float32)
-    return TrueTargets(fields=turned, masks={s: m.astype(np.float32) for s, m in masks.items()})
 
 
 def _check_frames(frames: np.ndarray, spatial: int, temporal: int) -> None:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,7 +22,7 @@ from pila.errors import InputError
 from pila.physics.layout import Category, Slot
 from pila.progress import progress_bar
 
-__all__ = ["Estimate", "Shards", "Written", "estimate", "verify", "write_shards"]
+__all__ = ["Clips", "Estimate", "Shards", "Written", "estimate", "verify", "write_shards"]
 
 OPEN_SHARDS = 32
 """Shards that a reader keeps open; more are closed and opened again."""
@@ -57,6 +57,40 @@ def verify(folder: Path, *, progress: bool = True) -> list[str]:
             if tuple(row.latent_shape) != header.latent_shape:
                 wrong.append(f"{path.name}: {row.name} has latents {list(row.latent_shape)}")
     return wrong
+
+
+class Clips(Protocol):
+    """Encoded clips by index, as `Shards` has them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def plausible(self) -> Tensor:
+        """Which clips break no law, bool [n]."""
+        ...
+
+    @property
+    def empty(self) -> Tensor:
+        """The empty caption's embedding [n_max, d]."""
+        ...
+
+    def batch(self, indices: Sequence[int], *, true: bool = False) -> dict[str, Tensor]:
+        """`latents`, `text`, `flags` and, where the source has them, the targets."""
+        ...
+
+    def prompts(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`text` and `flags` alone."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all clips, for messages."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Changes with the latents and embeddings of the clips."""
+        ...
 
 
 class Shards:

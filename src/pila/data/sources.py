@@ -1,13 +1,56 @@
 """Data sets by what a user calls them: a folder, a list, the simulated world."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pila import plugins
+from pila.data.corpus import WORLD, CorpusConfig
 from pila.data.encoders import ModelFacts
 from pila.data.records import Source, View
 from pila.errors import InputError
 from pila.options import exists
 
-WORLD = "world"
+if TYPE_CHECKING:
+    from pila.data.shards import Clips
+
+
+class ClipMaker(Protocol):
+    """Who makes clips that are not read from disk; an entry point of `pila.clip_sources`."""
+
+    def check(self, corpus: CorpusConfig) -> None:
+        """Refuse a corpus that it cannot make, with an InputError."""
+        ...
+
+    def describe(self, corpus: CorpusConfig) -> str:
+        """A corpus in a few words, for a training's summary."""
+        ...
+
+    def source(self, corpus: CorpusConfig, *, facts: ModelFacts, view: View) -> Source:
+        """The corpus as a data set, for a latent cache."""
+        ...
+
+    def latents(self, corpus: CorpusConfig, model: Path) -> "Clips":
+        """The corpus through a model's VAE and text encoder, made when first wanted."""
+        ...
+
+    def with_targets(self, corpus: CorpusConfig, model: Path) -> Path:
+        """The latent cache of the corpus with motion targets and true fields, made if missing."""
+        ...
+
+    def activity_maps(self) -> Any:
+        """Who makes ProPhy's token maps of its clips; a `pila.prophy.maps.Maker`."""
+        ...
+
+
+def clip_maker(corpus: CorpusConfig) -> ClipMaker:
+    """Who makes a corpus's clips; it has checked the corpus.
+
+    Raises:
+        InputError: nobody of that name, or a corpus that it cannot make.
+    """
+    maker: ClipMaker = plugins.load("pila.clip_sources", corpus.source)
+    maker.check(corpus)
+    return maker
 
 
 def find_source(
@@ -37,19 +80,16 @@ def find_source(
     """
     options = {"--clips": clips, "--scenes": scenes or None, "--violations": violations}
     given = [option for option, value in options.items() if value is not None]
-    if name == WORLD:
-        from pila.data.simulated import WorldSource, check_view
-        from pila.world.corpus import CorpusConfig
-
-        check_view(view)
+    if name in plugins.names("pila.clip_sources"):
         base = CorpusConfig()
-        world = CorpusConfig(
+        corpus = CorpusConfig(
+            source=name,
             clips=base.clips if clips is None else clips,
             violated=base.violated if violations is None else violations,
             scenes=scenes,
             size=view.height,
         )
-        return WorldSource(world, spatial=facts.spatial, temporal=facts.temporal)
+        return clip_maker(corpus).source(corpus, facts=facts, view=view)
     if given:
         raise InputError(f"{given[0]} is for the source {WORLD!r} alone; leave it out for {name}")
     return find_videos(name, root=root)

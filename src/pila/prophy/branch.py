@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pila.adapter.base import SafetensorsModel
 from pila.adapter.condition import pool_text
+from pila.backbones.attachments import branch_on
 from pila.errors import InputError
 from pila.physics.layout import Category
 from pila.prophy.experts import RefinementExperts, SemanticExperts, check_experts
@@ -177,6 +178,11 @@ class ProPhyBranch(SafetensorsModel):
         """Whether it acts on a transformer."""
         return bool(self._handles)
 
+    @staticmethod
+    def check_fit(branch: Mapping[str, Any], transformer: Mapping[str, Any]) -> None:
+        """Refuse a branch for a transformer of other blocks, by their configs; an InputError."""
+        check_branch_fit(branch, transformer)
+
     def attach(self, transformer: WanTransformer3DModel) -> Self:
         """Act on this transformer from now on.
 
@@ -185,7 +191,7 @@ class ProPhyBranch(SafetensorsModel):
         """
         if self.attached:
             raise InputError("this branch is attached already; detach() it first")
-        if found_on(transformer) is not None:
+        if branch_on(transformer) is not None:
             raise InputError("the transformer has a ProPhy branch already; detach() that one first")
         check_branch_fit(self.config, transformer.config, len(transformer.blocks))
         handles = [transformer.register_forward_pre_hook(self._begin, with_kwargs=True)]
@@ -342,15 +348,6 @@ def attach(
             f"{', '.join(sorted(options))} given with a branch; options are for a new one"
         )
     return branch.attach(transformer)
-
-
-def found_on(transformer: nn.Module) -> ProPhyBranch | None:
-    """The branch that is attached to a transformer, if any."""
-    for block in getattr(transformer, "blocks", ()):
-        for hook in block._forward_hooks.values():
-            if isinstance(hook, _Beside):
-                return hook.branch
-    return None
 
 
 def check_branch_fit(

@@ -10,7 +10,7 @@ A map is float16 [T, H, W] on the latent grid, divided by its largest value; tha
 the JSON (`peaks`), and a map with nothing above 0 is 0 throughout. Only annotated categories are
 stored. Two makers give them: the attention of a vision-language model
 (`pila.prophy.attention.AttentionMaps`) and the true fields of the simulated world
-(`pila.prophy.active.ActiveMaps`).
+(`pila.lab.world.activity_maps.ActiveMaps`).
 """
 
 import json

@@ -1,22 +1,15 @@
-"""Named runs: a recipe is a function that returns a whole TrainConfig, or several in a row."""
+"""Named runs: a recipe is a function that returns a whole TrainConfig, or several in a row.
 
-from collections.abc import Callable
+Those of other packages, the laboratory's among them, are found through their entry points.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pila.recipes import ablations, embedded, prophy, wan
+from pila import plugins
+from pila.recipes import prophy, wan
 
-
-def _name(function: Callable) -> str:
-    return function.__name__.replace("_", "-")
-
-
-# Each gives a TrainConfig or Stages; which one, its name tells, not its type.
-RECIPES: dict[str, Callable[[], Any]] = (
-    {_name(function): function for function in (*embedded.RECIPES, *prophy.EMBEDDED)}
-    | {
-        f"ablation-{_name(function)}": function
-        for function in (*ablations.ABLATIONS, *prophy.ABLATIONS)
-    }
-    | wan.RECIPES
-    | prophy.RECIPES
-)
+RECIPES: dict[str, Callable[[], Any]] = {}
+for _name, _listed in plugins.load_all("pila.recipes").items():
+    RECIPES |= _listed if isinstance(_listed, Mapping) else {_name: _listed}
+RECIPES |= wan.RECIPES | prophy.RECIPES

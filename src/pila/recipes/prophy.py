@@ -1,84 +1,15 @@
-"""Recipes of ProPhy, its ablations, and the controls that learn inside the generator.
+"""Recipes of ProPhy on Wan, and the control that learns inside the generator.
 
-On the embedded model they have the steps, batches and clips of stage C of `embedded`, so that
-methods can be compared; on Wan the constants are ProPhy's where it names them, and ours otherwise.
+The constants are ProPhy's where it names them, and ours otherwise.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from pila.recipes.embedded import COUPLED, WORLD, compared, embedded_couple
 from pila.recipes.wan import BATCH, MODEL, SHIFT
 from pila.train.config import GeneratorConfig, OptimConfig, TrainConfig
 
 CLIPS = 20_000
 """Of WISA-80K, drawn at random, as ProPhy was trained on; the epochs are ours."""
-
-
-def embedded_prophy() -> TrainConfig:
-    """ProPhy on the embedded generator; token maps from true fields, not from a language model."""
-    recipe = compared(embedded_couple())
-    # Less than PILA's: the copied blocks are trained already.
-    return replace(
-        recipe,
-        task="prophy",
-        # Its maps are those of few clips, the ones that stages A and B of PILA have.
-        world=WORLD,
-        backbone_precision="no",
-        optim=replace(recipe.optim, optimizer="adamw", lr=1e-3, muon_scale=1.0, precision="bf16"),
-    )
-
-
-def embedded_lora() -> TrainConfig:
-    """Control: LoRA with as many parameters as ProPhy's branch."""
-    return replace(embedded_prophy(), task="lora", world=COUPLED)
-
-
-def embedded_fine_tune() -> TrainConfig:
-    """Control: the whole generator goes on learning, on plausible clips; the ceiling."""
-    recipe = embedded_prophy()
-    optim = replace(recipe.optim, optimizer="muon", lr=3e-4, muon_scale=3.0)
-    return replace(recipe, task="fine-tune", world=COUPLED, optim=optim)
-
-
-def _changed(**prophy: Any) -> TrainConfig:
-    recipe = embedded_prophy()
-    return replace(recipe, prophy=replace(recipe.prophy, **prophy))
-
-
-def prophy_semantic_only() -> TrainConfig:
-    """Without refinement experts."""
-    return _changed(num_refinement=0)
-
-
-def prophy_refinement_only() -> TrainConfig:
-    """Without semantic experts."""
-    return _changed(num_semantic=0)
-
-
-def prophy_no_alignment() -> TrainConfig:
-    """Without L_coarse and L_fine."""
-    return _changed(coarse_weight=0.0, fine_weight=0.0)
-
-
-def prophy_no_balance() -> TrainConfig:
-    """Without L_balance."""
-    return _changed(balance_weight=0.0)
-
-
-def prophy_absolute() -> TrainConfig:
-    """L_coarse as cross-entropy against the labels, instead of similarities within the batch."""
-    return _changed(coarse="absolute")
-
-
-ABLATIONS: tuple[Callable[[], TrainConfig], ...] = (
-    prophy_semantic_only,
-    prophy_refinement_only,
-    prophy_no_alignment,
-    prophy_no_balance,
-    prophy_absolute,
-)
 
 
 def wan_prophy() -> TrainConfig:
@@ -108,5 +39,4 @@ def wan_lora() -> TrainConfig:
     return replace(recipe, task="lora", optim=replace(recipe.optim, lr=1e-4))
 
 
-EMBEDDED = (embedded_prophy, embedded_lora, embedded_fine_tune)
 RECIPES = {"wan2.1-1.3b-prophy": wan_prophy, "wan2.1-1.3b-lora": wan_lora}

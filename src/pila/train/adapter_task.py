@@ -24,8 +24,8 @@ from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
 from pila.train.draws import Ahead, Draws, on_device, pinned, rows_of
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
-from pila.train.generator import noise_levels, shifted
 from pila.train.kept import FixedDraws, KeptPredictions
+from pila.train.noise import noise_levels, shifted
 
 VALIDATION_BATCHES = 2
 VALIDATION_SEED = 7

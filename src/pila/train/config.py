@@ -9,11 +9,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from pila.backbones.embedded import whole_path
+from pila.data.corpus import CorpusConfig
 from pila.errors import InputError
 from pila.json_files import read_object, short
 from pila.options import check_options
 from pila.physics.residual import Family
-from pila.world.corpus import CorpusConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,7 +438,10 @@ def with_whole_model(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 INSIDE_TASKS = ("prophy", "lora", "fine-tune")
 """Tasks that train something inside a finished generator's forward pass: ProPhy and controls."""
-ADAPTER_TASKS = ("observe", "recover", "couple", *INSIDE_TASKS)
+STAGE_TASKS = ("observe", "recover", "couple")
+"""PILA's stages A, B and C in the order in which they are trained; any backbone takes them, while
+other tasks reach into Wan's blocks."""
+ADAPTER_TASKS = (*STAGE_TASKS, *INSIDE_TASKS)
 """Tasks that start from a finished generator: PILA's stages A, B and C, and those inside it."""
 
 Stages = dict[str, TrainConfig]

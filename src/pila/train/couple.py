@@ -18,8 +18,8 @@ from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws, on_device, pinned
-from pila.train.generator import masked_mean, shifted
 from pila.train.masks import blended, bootstrap_mask, motion_weight, physical_mask
+from pila.train.noise import masked_mean, shifted
 from pila.train.observe import balanced, distance
 from pila.train.optimizer import HIDDEN
 from pila.train.recover import slot_anchors

@@ -15,13 +15,13 @@ from diffusers import WanTransformer3DModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pila import plugins
 from pila.backbones.embedded import HUB_ID, denoiser_configs, find_model
 from pila.backbones.known import KNOWN
 from pila.backbones.repository import own_settings, read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
-from pila.train.generator import build_transformer
 
 MODEL = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
 """At whose size a clip is counted where nothing else says what it is."""
@@ -123,8 +123,8 @@ def _modules(
     config: TrainConfig, denoisers: Sequence[dict[str, Any]], text_dim: int
 ) -> tuple[Any, list[WanTransformer3DModel]]:
     """What is trained and what is frozen, without values."""
-    if config.task == "generator":
-        return build_transformer(config.generator, text_dim), []
+    if config.task not in ADAPTER_TASKS:
+        return plugins.load("pila.training_tasks", config.task).untrained(config, text_dim), []
     from pila.train.adapter_task import build_adapter
 
     if not denoisers:

@@ -23,7 +23,7 @@ from pila.prophy.branch import ProPhyBranch, attach, spread_places
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
 from pila.train.draws import Draws
-from pila.train.generator import kernels_for_training
+from pila.train.kernels import kernels_for_training
 from pila.train.loop import LOG_EVERY
 from pila.train.optimizer import HIDDEN, inside_blocks
 

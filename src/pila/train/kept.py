@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pila.data.latents import cache_root
 from pila.errors import InputError
+from pila.files import cache_root
 
 GOLDEN = 0.6180339887498949
 

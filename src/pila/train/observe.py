@@ -17,7 +17,7 @@ from pila.physics.bank import Slot
 from pila.physics.calculus import Calculus
 from pila.train.adapter_task import AdapterTask
 from pila.train.draws import Draws
-from pila.train.generator import evenly, shifted
+from pila.train.noise import evenly, shifted
 from pila.types import Scalar, Vector
 
 MOVING = 0.05

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from pila.data.shards import Shards
-from pila.prophy.active import ActiveMaps
+from pila.data.sources import clip_maker
 from pila.prophy.branch import check_branch_fit
 from pila.prophy.losses import absolute_alignment, balance, relative_alignment, token_alignment
 from pila.prophy.maps import Maps, to_tokens, write_maps
@@ -92,6 +92,6 @@ class ProPhyTask(InsideTask):
         """The maps beside the clips; those of the simulated world are made first, once."""
         assert isinstance(self.clips, Shards)
         if self.config.data is None:
-            write_maps(self.clips.folder, ActiveMaps())
+            write_maps(self.clips.folder, clip_maker(self.config.world).activity_maps())
             PartialState().wait_for_everyone()  # each process makes its share
         return Maps(self.clips)

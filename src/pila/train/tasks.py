@@ -2,6 +2,7 @@
 
 import torch
 
+from pila import plugins
 from pila.train.config import TrainConfig
 from pila.train.loop import Task
 
@@ -19,18 +20,6 @@ def build_task(
         backbone: the generator of stages A to C in place of the model's own.
     """
     match config.task:
-        case "vae":
-            from pila.train.vae import VaeTask
-
-            return VaeTask(config)
-        case "text":
-            from pila.train.text import TextTask
-
-            return TextTask(config)
-        case "generator":
-            from pila.train.generator import GeneratorTask
-
-            return GeneratorTask(config, device)
         case "observe":
             from pila.train.observe import ObserveTask
 
@@ -55,4 +44,5 @@ def build_task(
             from pila.train.inside import FineTuneTask
 
             return FineTuneTask(config, device)
-    raise AssertionError(config.task)
+        case other:
+            return plugins.load("pila.training_tasks", other)(config, device)

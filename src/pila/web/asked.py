@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pila.errors import InputError
-from pila.request import GenerateRequest, ParserName
+from pila.generate.request import GenerateRequest, ParserName
 from pila.web.offer import Offered
 
 PROMPT_LIMIT = 2_000
@@ -78,7 +78,7 @@ def to_request(
 ) -> GenerateRequest:
     """The request to generate, within the limits of the model that it names.
 
-    The other bounds are those of `pila.plan.prepare`, which every request passes as well.
+    The other bounds are those of `pila.generate.plan.prepare`, which every request passes as well.
 
     Raises:
         InputError: a model or an adapter that is not on offer, or a value over its limit.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pila.errors import InputError
+from pila.generate.request import GenerateRequest, ParserName
 from pila.labels.parser import ParserUnavailable, check_prompt, make_parser
-from pila.request import GenerateRequest, ParserName
 from pila.web.asked import Asked, asked, check_length, to_request
 from pila.web.offer import Offered
 from pila.web.results import CLIP

@@ -156,7 +156,7 @@ def laws(report: Mapping[str, Any]) -> str:
 
 
 def pictures(report: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Pictures that `pila.explain.draw` made, those of them that there are."""
+    """Pictures that `pila.generate.pictures.draw` made, those of them that there are."""
     made = {Path(path).name: path for path in report["files"].get("explain", ())}
     shown = "".join(
         f'<figure class="pila-picture"><img src="{file_url(made[name])}" alt="{PICTURES[name]}">'

@@ -14,12 +14,12 @@ from pila.backbones.embedded import (
 )
 from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
-from pila.plan import MAX_STEPS, Grid, Sampling, model_sampling
-from pila.request import GenerateRequest
+from pila.generate.plan import MAX_STEPS, Grid, Sampling, model_sampling
+from pila.generate.request import GenerateRequest
 
 EMBEDDED = "embedded"
 LEAST_SIDE, LEAST_FRAMES = 16, 9
-"""The smallest bounds that leave anything to ask for; see `pila.plan.check_sizes`."""
+"""The smallest bounds that leave anything to ask for; see `pila.generate.plan.check_sizes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ except ImportError:  # Windows: killed servers' folders stay there
 
 from pila.errors import InputError
 from pila.files import LEFT_OVER, atomic_write
-from pila.generate import Report
+from pila.generate.generate import Report
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pila.errors import InputError
-from pila.generate import Report, generate, load
+from pila.generate.generate import Report, generate, load
+from pila.generate.plan import prepare
+from pila.generate.request import GenerateRequest
 from pila.labels.parser import FALLBACK, Parser, ParserUnavailable
-from pila.plan import prepare
-from pila.request import GenerateRequest
 from pila.web.results import Results
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""From a prompt to files: what can be asked, the checked plan, the run, its pictures."""

@@ -1,0 +1,1 @@
+"""How the embedded generator, its parts and its adapters are trained."""

@@ -1,0 +1,1 @@
+"""Solvers that scenes share; each is held against a closed form in `tests/lab/world/solvers`."""

@@ -1,1 +1,0 @@
-"""Solvers that scenes share; each is held against a closed form in `tests/world/solvers`."""

@@ -1,6 +1,6 @@
 """What the site shows from outside docs/: results and logs, at the places that links name.
 
-Pages link to `../experiments/...` and `../benchmarks/...`, as they must on a forge. In the site
+Pages link to `../results/...` and `../benchmarks/...`, as they must on a forge. In the site
 those files lie beside the pages, so one level of `..` is taken away.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-OUTSIDE = ("experiments/**/*.md", "experiments/**/*.png", "benchmarks/results/*.json")
-_UP = re.compile(r"(\]\((?:\.\./)*)\.\./(experiments|benchmarks)/")
+OUTSIDE = ("results/**/*.md", "results/**/*.png", "benchmarks/results/*.json")
+_UP = re.compile(r"(\]\((?:\.\./)*)\.\./(results|benchmarks)/")
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:

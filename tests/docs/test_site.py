@@ -50,7 +50,7 @@ def test_no_page_asks_another_host(site: Path):
 
 
 def test_results_and_examples_are_in_the_site(site: Path):
-    assert (site / "experiments" / "laws" / "results.html").is_file()
+    assert (site / "results" / "laws" / "results.html").is_file()
     assert (site / "examples" / "category.patch").is_file()
     assert list((site / "benchmarks" / "results").glob("*.json"))
     assert "incompressibility" in (site / "extend.html").read_text()

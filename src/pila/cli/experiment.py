@@ -24,7 +24,7 @@ class ExperimentLaws:
     """
 
     output: Path = RESULTS / "laws"
-    """Folder for results.json, results.md and clips.jsonl."""
+    """Folder for results.json, results.md and clips.parquet."""
     model: str = "embedded"
     """embedded, or a folder of a model trained on the simulated world."""
     adapters: tuple[str, ...] = ("pila=embedded",)

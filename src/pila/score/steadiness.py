@@ -3,7 +3,7 @@
 What breaks a law often shows in the course of the change: an amount that appears or vanishes
 moves the whole picture's mean, and what stops, jumps or trembles changes by fits and starts. The
 three measures are those of 110 descriptors that told best in scenes which the fit had not seen, on
-development clips (experiments/LOG.md); a weighted sum of them is fitted to true and broken clips of
+development clips (results/LOG.md); a weighted sum of them is fitted to true and broken clips of
 the simulated world (`pila experiment score`).
 """
 

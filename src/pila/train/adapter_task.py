@@ -31,7 +31,7 @@ VALIDATION_BATCHES = 2
 VALIDATION_SEED = 7
 MOST_REPEATS = 4
 """How often a kept prediction may be learnt from. After twenty times an adapter had an error 9 %
-below the frozen generator's on these draws, and 6 % above it on others (experiments/LOG.md)."""
+below the frozen generator's on these draws, and 6 % above it on others (results/LOG.md)."""
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pila.lab.experiments import showcase_picture
-from pila.lab.experiments.clips import FROZEN
+from pila.lab.experiments.clips import FROZEN, read_clips
 from pila.lab.experiments.sampling import HELD_OUT_SEED, Protocol
 from pila.lab.experiments.showcase import (
     COUNT,
@@ -78,8 +78,7 @@ def test_what_is_kept_is_what_the_rule_says(record):
 
 def test_no_earlier_prompt_of_the_law_table_would_have_done(record):
     """The table of the shipped adapter holds the first prompts of every scene, same noise."""
-    kept = (ROOT / "experiments/laws/clips.jsonl").read_text()
-    table = [json.loads(line) for line in kept.splitlines()]
+    table = read_clips(ROOT / "results" / "laws")
     for scene in record["scenes"]:
         laws = {
             (row["method"], row["seed"]): row["laws"]

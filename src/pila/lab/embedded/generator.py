@@ -371,7 +371,7 @@ class GeneratorTask:
 
     def export(self, folder: Path) -> Path:
         """Write a whole Wan repository: this transformer with the parts that it was trained on."""
-        # Few steps of first order: with more, or with UniPC, fewer clips obey (experiments/LOG.md).
+        # Few steps of first order: with more, or with UniPC, fewer clips obey (results/LOG.md).
         scheduler = FlowMatchEulerDiscreteScheduler(shift=self.config.generator.shift)
         vae = load_model(self.parts / "vae")
         # Else it names the folder that it came from, on this machine.

@@ -39,7 +39,7 @@ LARGE = {"hidden_width": 96, "encoder_blocks": 6}
 """Of what ships: as many blocks as its plain control has. Runs that are compared are smaller."""
 
 BEYOND, FURTHER = 3.0, 4.0
-"""Factors on corrections in sampling, chosen on development prompts (experiments/LOG.md): of what
+"""Factors on corrections in sampling, chosen on development prompts (results/LOG.md): of what
 ships, and of the short runs that are compared, which know less of the direction."""
 
 HELD = 0.02
@@ -146,7 +146,7 @@ def embedded_large() -> TrainConfig:
         world=replace(recipe.world, clips=16_384),
         # Its tokens know their places; a fresh head would teach them anew what they know.
         generator=replace(recipe.generator, layers=12, boundary=0.875, whereabouts=0.0),
-        # A rate of 1e-3 unlearns more within 200 steps than so few can mend (experiments/LOG.md).
+        # A rate of 1e-3 unlearns more within 200 steps than so few can mend (results/LOG.md).
         optim=replace(recipe.optim, lr=4e-4, steps=1_200, batch=32, warmup=50),
     )
 
@@ -178,7 +178,7 @@ def embedded_couple() -> TrainConfig:
             moving=0.75, adapter=replace(AdapterConfig(sampling_scale=BEYOND), **LARGE)
         ),
         # As the generator is sampled; the adapter in float32, since the gradient of the plain one,
-        # with its many channels, is NaN in bfloat16 now and then (experiments/LOG.md).
+        # with its many channels, is NaN in bfloat16 now and then (results/LOG.md).
         backbone_precision="bf16",
         optim=OptimConfig(
             optimizer="muon",

@@ -28,7 +28,7 @@ def build_vae(config: VaeConfig) -> AutoencoderKLWan:
 
     Its block convolutions look at the present frame only: their past taps are zero and stay so
     (`skip_past_taps`). Trained on nine frames with all taps, a first VAE drifted into colours
-    after the ninth frame (experiments/LOG.md); with these only the time-resampling layers mix
+    after the ninth frame (results/LOG.md); with these only the time-resampling layers mix
     frames, over a few of them, so that short crops teach all that long clips need.
     """
     vae = AutoencoderKLWan(

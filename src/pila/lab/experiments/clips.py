@@ -62,19 +62,45 @@ def facts(methods: Sequence[Method], protocol: Protocol) -> dict[str, Any]:
     }
 
 
+MANIFEST = "clips.parquet"
+"""A row for each clip, in a table's folder; any reader of Parquet opens it."""
+
+
 def write_clips(clips: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """The manifest `clips.jsonl`: a line for each clip, without the features of its latents.
+    """Write `MANIFEST`: a row for each clip, without the features of its latents.
 
     Figures have six significant digits: further ones differ between machines, and would be most of
     the file.
     """
-    lines = [json.dumps({k: v for k, v in c.items() if k != "features"}) for c in clips]
-    with atomic_write(out / "clips.jsonl") as part:
-        part.write_text("".join(json.dumps(_short(line)) + "\n" for line in lines))
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [_short({k: v for k, v in c.items() if k != "features"}) for c in clips]
+    with atomic_write(out / MANIFEST) as part:
+        table = pyarrow.Table.from_pylist(rows)
+        parquet.write_table(table, part, compression="zstd", compression_level=19)
 
 
-def _short(line: str) -> Any:
-    return json.loads(line, parse_float=lambda digits: float(f"{float(digits):.6g}"))
+def read_clips(out: Path) -> list[dict[str, Any]]:
+    """The rows of a table's `MANIFEST`.
+
+    Figures that a clip has not, such as laws of other scenes, are not among its own.
+    """
+    from pyarrow import parquet
+
+    return [_present(row) for row in parquet.read_table(out / MANIFEST).to_pylist()]
+
+
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        k: {n: v for n, v in value.items() if v is not None} if isinstance(value, dict) else value
+        for k, value in row.items()
+    }
+
+
+def _short(row: Any) -> Any:
+    """The same with floats of six significant digits."""
+    return json.loads(json.dumps(row), parse_float=lambda digits: float(f"{float(digits):.6g}"))
 
 
 def tolerances(protocol: Protocol, *, processes: int) -> dict[str, dict[str, float]]:

@@ -39,7 +39,7 @@ def run(
 ) -> dict[str, Any]:
     """Generate, measure and tabulate; what was generated before under the same settings is kept.
 
-    Writes `results.json`, `results.md` and `clips.jsonl` (every clip's seed, caption and law
+    Writes `results.json`, `results.md` and `clips.parquet` (every clip's seed, caption and law
     errors) into `out`.
     """
     protocol = protocol or Protocol()
@@ -64,7 +64,7 @@ def tabulate(
     """Errors, pass shares, gap closed and motion: overall, by category and by scene.
 
     Args:
-        clips: a row for each, as `clips.jsonl` holds them.
+        clips: a row for each, as `clips.parquet` holds them.
         methods: in the table's order; true clips come first and controls last by themselves.
         tolerance: the largest error that passes, by scene and law.
     """

@@ -58,7 +58,7 @@ def run_laws(
     """Law errors of the frozen generator and of each adapter; see `pila.lab.experiments.laws.run`.
 
     Args:
-        output: folder for `results.json`, `results.md` and `clips.jsonl`.
+        output: folder for `results.json`, `results.md` and `clips.parquet`.
         model: "embedded", or the folder of a model with a `pila.json` of sampling values.
         adapters: "name=place" each, the place as `pila.lab.experiments.laws.Method` has it.
         prompts: held-out prompts, shared evenly among the scenes.

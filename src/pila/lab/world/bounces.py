@@ -2,7 +2,7 @@
 
 A free split of the path into arcs tells more of a clean path, but reads noise as bounces: of true
 clips through the embedded VAE at 64 px (off by 1 to 2 pixels) it found the restitution of one in
-five, and this fit that of all to 0.05 (experiments/LOG.md, 2026-11-26).
+five, and this fit that of all to 0.05 (results/LOG.md, 2026-11-26).
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from pila.physics.layout import Category
 log = logging.getLogger(__name__)
 
 PAGE = Path("docs", "world.md")
-MEASURED = Path("experiments", "measures", "measures.json")
+MEASURED = Path("results", "measures", "measures.json")
 
 _INTRODUCTION = f"""# The simulated world
 
@@ -108,7 +108,7 @@ def _measures(measured: Mapping[str, Any]) -> list[str]:
         f"{measured['commit'][:10]}): the area under the ROC curve of a clip's worst law, true "
         "clips against the violation that is hardest to tell and against a true clip's first frame "
         "held still. Every violation and control has its row in "
-        "[measures.md](../experiments/measures/measures.md), which `pila experiment measures` "
+        "[measures.md](../results/measures/measures.md), which `pila experiment measures` "
         "makes.",
         "",
         "| scene | CPU ms a clip | "

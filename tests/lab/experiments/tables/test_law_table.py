@@ -7,7 +7,7 @@ import math
 import pytest
 from tests.lab.experiments.conftest import SEEDS, written
 
-from pila.lab.experiments.clips import CONTROLS, TRUE
+from pila.lab.experiments.clips import CONTROLS, TRUE, read_clips
 from pila.lab.experiments.run import run_table
 from pila.lab.experiments.tables import EXPERIMENTS
 from pila.markdown import table
@@ -65,7 +65,7 @@ def test_main_has_every_row_with_its_figures(main, small):
     assert float(listed[1]["by_category.thermal.gap_closed"].split(";")[0]) == 0
     for picture in ("gap_closed.png", "by_category.png"):
         assert (small["output"] / picture).stat().st_size > 1000
-    manifest = [json.loads(x) for x in (small["output"] / "clips.jsonl").read_text().splitlines()]
+    manifest = read_clips(small["output"])
     assert {c["method"] for c in manifest} == set(rows)
     for name, row in rows.items():
         mine = [c["quality"] for c in manifest if c["method"] == name]
@@ -115,8 +115,8 @@ def test_development_prompts_are_others_and_land_elsewhere(small, tmp_path, monk
     assert "6 development prompts" in text
     assert written(tmp_path / "out" / "experiments" / "adapter-scale")["rows"] != chosen["rows"]
     seeds = [
-        {json.loads(line)["seed"] for line in place.read_text().splitlines()}
-        for place in sorted((tmp_path / "out" / "experiments").glob("*/clips.jsonl"))
+        {row["seed"] for row in read_clips(place.parent)}
+        for place in sorted((tmp_path / "out" / "experiments").glob("*/clips.parquet"))
     ]
     assert len(seeds) == 2
     assert not seeds[0] & seeds[1]

@@ -37,7 +37,7 @@ JOB = """
 import sys, time
 from contextlib import nullcontext
 from pila.threads import sampling_threads
-from pila.backbones.embedded import load_pipeline
+from pila.pipelines.locate import load_pipeline
 pipeline = load_pipeline("embedded", "embedded")
 pipeline.set_progress_bar_config(disable=True)
 size = {"height": 64, "width": 64, "num_frames": 33}

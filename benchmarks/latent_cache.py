@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
 from pila.data.records import VideoRecord, View
@@ -33,6 +32,7 @@ from pila.lab.profiling.random_cache import write_random_cache
 from pila.lab.world import simulate
 from pila.lab.world.clip_source import WorldSource
 from pila.lab.world.corpus import CorpusConfig
+from pila.pipelines.locate import EMBEDDED_MODEL
 from pila.video import write_video
 
 CLIPS = 80_000

@@ -119,7 +119,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def described() -> dict[str, Any]:
     import torch
 
-    from pila.lab.profiling.run import describe
+    from pila.lab.profiling.profile import describe
 
     torch.set_num_threads(1)
     return describe(torch.device("cpu"))

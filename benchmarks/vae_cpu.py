@@ -2,7 +2,7 @@
 
     python benchmarks/vae_cpu.py [--size 96] [--repeats 5]
 
-The embedded VAE's block convolutions have past taps of zero; `pila.backbones.vae` skips them.
+The embedded VAE's block convolutions have past taps of zero; `pila.pipelines.vae` skips them.
 Prints the best of some repeats in milliseconds, and how far both results lie apart. Run it on an
 idle machine.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from pila.backbones.embedded import EMBEDDED_MODEL
-from pila.backbones.vae import load_vae
+from pila.pipelines.locate import EMBEDDED_MODEL
+from pila.pipelines.vae import load_vae
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ class PilaLoadAdapter:
 
     def load(self, adapter: str) -> tuple[Any]:
         """The adapter of that name."""
-        from pila.backbones.embedded import load_adapter
+        from pila.pipelines.locate import load_adapter
 
         return (load_adapter(adapter_folders()[adapter]),)
 

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from pila.adapter.condition import pool_text
-from pila.backbones.base import check_fit
-from pila.backbones.correction import Correction, CorrectionOptions
 from pila.errors import InputError
 from pila.generate.pictures import Recorder
+from pila.pipelines.backbone import check_fit
+from pila.pipelines.correction import Correction, CorrectionOptions
 
 KEY = "pila"
 

@@ -42,7 +42,7 @@ TINY_SAMPLING = {"height": 32, "width": 32, "num_frames": 9, "fps": 8, "steps": 
 def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved Wan repository with tiny random models and sampling values of its own."""
     from diffusers import WanPipeline
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
     folder = tmp_path_factory.mktemp("wan")
     WanPipeline(**tiny.components()).save_pretrained(folder)
@@ -58,7 +58,7 @@ def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved tiny adapter that fits `wan_folder` and whose correction is not zero."""
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
     folder = tmp_path_factory.mktemp("adapter")
     tiny.live_adapter().save_pretrained(folder)
@@ -68,7 +68,7 @@ def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def plain_adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved tiny plain control that fits `wan_folder` and whose correction is not zero."""
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
     from pila.adapter import PlainAdapter
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
 from pila.cli import run
 from pila.errors import InputError

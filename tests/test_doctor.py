@@ -39,7 +39,7 @@ def test_what_is_wrong_is_said_with_its_remedy(monkeypatch, tmp_path, capsys):
 
 
 def test_a_damaged_embedded_model_is_found(monkeypatch, tmp_path):
-    from pila.backbones import embedded
+    from pila.pipelines import locate as embedded
 
     copied = tmp_path / "embedded"
     shutil.copytree(embedded.EMBEDDED_MODEL, copied)

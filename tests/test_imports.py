@@ -22,7 +22,7 @@ ORDER = (
         "exchange",
         "snapshots",
     ),
-    *("decoding", "video", "physics", "adapter", "labels", "backbones", "data", "prophy", "train"),
+    *("decoding", "video", "physics", "adapter", "labels", "pipelines", "data", "prophy", "train"),
     *("recipes", "generate", "score", "doctor", "hub", "web", "lab", "cli"),
 )
 RANK = {name: rank for rank, name in enumerate(ORDER)}

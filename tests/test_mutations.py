@@ -17,7 +17,7 @@ from pila.generate.settings_file import read_settings, write_settings
 from pila.lab.world.dataset import read_record
 from pila.prophy import map_files
 from pila.train import checkpoint
-from pila.train.config import departures
+from pila.train.config import config_diff
 
 COUNT = 60
 
@@ -49,7 +49,7 @@ def run_config(folder: Path) -> tuple[Path, Callable[[], Any]]:
     config = RECIPES["embedded-couple"]()
     path = folder / "config.json"
     path.write_text(json.dumps(config.as_saved()))
-    return path, lambda: departures(folder, config)
+    return path, lambda: config_diff(folder, config)
 
 
 def world_record(folder: Path) -> tuple[Path, Callable[[], Any]]:

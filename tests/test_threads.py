@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from pila.backbones.embedded import load_pipeline
+from pila.pipelines.locate import load_pipeline
 from pila.threads import (
     PASSIVE,
     denoiser_operations,

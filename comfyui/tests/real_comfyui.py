@@ -38,9 +38,9 @@ def start(workplace: Path) -> None:
             sys.modules[name] = ModuleType(name)
     sys.modules["torchvision"].transforms = sys.modules["torchvision.transforms"]  # type: ignore
     sys.path.insert(0, str(ROOT))
-    import tests.backbones.conftest  # ComfyUI has a package `tests`, too
+    import tests.pipelines.conftest  # ComfyUI has a package `tests`, too
 
-    assert tests.backbones.conftest
+    assert tests.pipelines.conftest
     sys.path.insert(0, str(COMFYUI))
     sys.argv = ["main.py", "--cpu", "--base-directory", str(workplace)]
     import comfy.options
@@ -90,9 +90,9 @@ def compare(nodes: Any, found: dict[str, Any]) -> None:
     """Latents of ComfyUI's Euler sampler beside those of `PilaWanPipeline`."""
     import comfy.sample
     import comfy.samplers
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
-    from pila.backbones.wan import PilaWanPipeline
+    from pila.pipelines.wan import PilaWanPipeline
 
     model, transformer = tiny_wan()
     parts = tiny.components() | {"scheduler": tiny.scheduler("euler"), "transformer": transformer}
@@ -153,7 +153,7 @@ def compare(nodes: Any, found: dict[str, Any]) -> None:
     plain = tiny.latents(PilaWanPipeline(**parts), latents=noise, guidance_scale=4.0)
     found["frozen"] = largest(frozen - plain)
 
-    from tests.backbones.conftest import small_adapter
+    from tests.pipelines.conftest import small_adapter
 
     found["untrained_bits"] = torch.equal(sampled(applied(adapter=small_adapter())[0]), frozen)
     found["strength_0_bits"] = torch.equal(sampled(applied(strength=0.0)[0]), frozen)
@@ -251,8 +251,8 @@ def main() -> None:
     workplace = Path(sys.argv[1])
     models = workplace / "models" / "pila"
     start(workplace)
-    from tests.backbones import tiny
-    from tests.backbones.conftest import small_adapter
+    from tests.pipelines import tiny
+    from tests.pipelines.conftest import small_adapter
 
     adapter = small_adapter(latent_channels=tiny.LATENT_CHANNELS, gate="quadratic")
     torch.nn.init.normal_(adapter.decoder.out.weight, std=0.2)

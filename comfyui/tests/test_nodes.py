@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from comfyui.tests import standin
-from tests.backbones import tiny
-from tests.backbones.conftest import small_adapter
+from tests.pipelines import tiny
+from tests.pipelines.conftest import small_adapter
 
-from pila.backbones.wan import PilaWanPipeline
 from pila.errors import InputError
+from pila.pipelines.wan import PilaWanPipeline
 
 FOLDER = Path(__file__).parents[1]
 OWN_TYPES = {"PILA_ADAPTER", "PILA_RECORD"}

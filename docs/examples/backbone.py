@@ -7,12 +7,12 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter, pool_text
-from pila.backbones.seam import velocity_correction
+from pila.pipelines.scheduler_hook import velocity_correction
 from pila.recipes.run import run
 
 
 class Denoiser(nn.Module):
-    """A `pila.backbones.base.Backbone` for the embedded model's latents and embeddings."""
+    """A `pila.pipelines.backbone.Backbone` for the embedded model's latents and embeddings."""
 
     latent_channels, text_width = 16, 64
 

@@ -12,11 +12,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pila.adapter import PilaAdapter as PilaAdapter
-    from pila.backbones.wan import PilaWanPipeline as PilaWanPipeline
-    from pila.backbones.wan_i2v import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
     from pila.errors import InputError as InputError
     from pila.physics.layout import Category as Category
     from pila.physics.layout import Slot as Slot
+    from pila.pipelines.wan import PilaWanPipeline as PilaWanPipeline
+    from pila.pipelines.wan_i2v import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
 
 # Before anything imports torch, whose threads read it once.
 let_threads_sleep()
@@ -25,8 +25,8 @@ _EXPORTS = {
     "Category": "pila.physics.layout",
     "InputError": "pila.errors",
     "PilaAdapter": "pila.adapter",
-    "PilaWanImageToVideoPipeline": "pila.backbones.wan_i2v",
-    "PilaWanPipeline": "pila.backbones.wan",
+    "PilaWanImageToVideoPipeline": "pila.pipelines.wan_i2v",
+    "PilaWanPipeline": "pila.pipelines.wan",
     "Slot": "pila.physics.layout",
 }
 __all__ = ["__version__", *_EXPORTS]  # pyright: ignore[reportUnsupportedDunderAll]

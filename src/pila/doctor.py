@@ -278,9 +278,9 @@ def _place(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _assets() -> list[str]:
-    from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
-    from pila.backbones.repository import check_model_folder, check_wan_repository
     from pila.errors import InputError
+    from pila.pipelines.locate import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+    from pila.pipelines.repository import check_model_folder, check_wan_repository
 
     try:
         check_wan_repository(EMBEDDED_MODEL)

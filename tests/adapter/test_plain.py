@@ -12,7 +12,7 @@ from .conftest import make_adapter, reached
     [
         {},
         {"hidden_width": 64, "text_dim": 64},
-        {"hidden_width": 16, "conv": "dense", "gate": "learned", "sampling_scale": 3.0},
+        {"hidden_width": 16, "conv": "dense", "gate": "learned", "default_scale": 3.0},
         {"hidden_width": 32, "decoder_sees_feature": True, "text_dim": 256},
     ],
 )
@@ -27,7 +27,7 @@ def test_capacity_matches_within_two_percent(config):
         "gate",
         "gate_floor",
         "conv",
-        "sampling_scale",
+        "default_scale",
     ):
         assert control.config[name] == adapter.config[name]
     assert {p.device.type for p in control.parameters()} == {"cpu"}
@@ -63,8 +63,8 @@ def test_every_part_receives_gradient(inputs, adapter):
 def test_bad_configuration():
     with pytest.raises(InputError, match="num_blocks is 0; it must be at least 1"):
         PlainAdapter(num_blocks=0)
-    with pytest.raises(InputError, match=r"sampling_scale is 0\.0; use a finite number above 0"):
-        PlainAdapter(sampling_scale=0.0)
+    with pytest.raises(InputError, match=r"default_scale is 0\.0; use a finite number above 0"):
+        PlainAdapter(default_scale=0.0)
     with pytest.raises(InputError, match="gate is 'shut'"):
         PlainAdapter(text_dim=8, hidden_width=8, gate="shut")
 

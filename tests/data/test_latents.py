@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
 from pila.data import latents
 from pila.data.corpus import CorpusConfig

@@ -19,14 +19,13 @@ import pytest
 import safetensors.numpy
 import torch
 
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.cli import run
 from pila.data import encoders, writing
 from pila.data.corpus import CorpusConfig
 from pila.data.encoders import Encoders, ModelFacts
 from pila.data.flow_targets import flow_targets
 from pila.data.reading import read_clip
-from pila.data.records import MadeRecord, Sample, VideoRecord, View
+from pila.data.records import MadeClipRecord, Sample, VideoRecord, View
 from pila.data.shards import Shards, estimate, verify, write_shards
 from pila.errors import InputError
 from pila.lab.world.clip_source import WorldSource
@@ -34,6 +33,7 @@ from pila.lab.world.corpus import item_of, make
 from pila.lab.world.scene import Canvas
 from pila.lab.world.true_targets import true_targets
 from pila.physics.layout import Category, Slot
+from pila.pipelines.locate import EMBEDDED_MODEL
 from pila.video import write_lossless
 
 VIEW = View(height=32, width=32, num_frames=9, fps=16)
@@ -269,7 +269,7 @@ def _end(view):
 
 
 def made(name, make):
-    return MadeRecord(name=name, categories=(Category.FLUID,), make=make)
+    return MadeClipRecord(name=name, categories=(Category.FLUID,), make=make)
 
 
 def test_a_clip_that_ends_its_process_is_left_out(tmp_path):

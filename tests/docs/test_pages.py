@@ -119,7 +119,7 @@ def as_wan(wan_folder: Path, adapter_folder: Path):
 
 @pytest.mark.parametrize("name", ["wan.md", "prophy.md"])
 def test_code_about_wan_runs_on_wans_classes(name, as_wan, wan_folder, tmp_path, monkeypatch):
-    from pila.backbones.embedded import load_pipeline
+    from pila.pipelines.locate import load_pipeline
 
     monkeypatch.chdir(tmp_path)
     shared = {"pipeline": load_pipeline(wan_folder, None)} if name == "prophy.md" else {}

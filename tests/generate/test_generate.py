@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
 from pila.cli import run
 from pila.generate.generate import generate, load

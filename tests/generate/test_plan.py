@@ -7,7 +7,7 @@ import pytest
 
 from pila.generate.plan import WAN_SAMPLING, Sampling, model_sampling
 from pila.generate.request import GenerateRequest
-from pila.web.offer import offer
+from pila.web.models import offer
 
 
 @pytest.fixture

@@ -372,10 +372,10 @@ def test_refusals(
 
 
 def test_results_that_are_broken_are_one_line(trained: Path, results: Path, tmp_path: Path):
-    from pila.backbones.attachments import look_at
     from pila.hub.card import Training, read_results, write_card
+    from pila.pipelines.attachments import inspect_folder
 
-    attachment = look_at(trained / "adapter")
+    attachment = inspect_folder(trained / "adapter")
 
     def used() -> None:
         read = read_results(results, attachment)

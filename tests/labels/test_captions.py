@@ -6,12 +6,12 @@ import random
 import numpy as np
 import pytest
 
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
 from pila.lab.world import SCENES
 from pila.lab.world.caption_data import caption_data
 from pila.lab.world.captions import write_caption
 from pila.labels.captions import FILE, CaptionBook, CaptionData, read_captions
+from pila.pipelines.locate import EMBEDDED_MODEL
 
 REMEDY = "run `python -m pila.lab.world.caption_data` and commit what it writes"
 

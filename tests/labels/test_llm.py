@@ -7,7 +7,7 @@ from tests.labels.chat_server import HANG, Chat, serve
 
 from pila.labels.answers import KeptAnswer, default_cache_dir, load_kept
 from pila.labels.llm import LlmConfig, LlmParser, template
-from pila.labels.parser import AnswersUnfit, ParserUnavailable, make_parser
+from pila.labels.parser import InvalidAnswer, ParserUnavailable, make_parser
 from pila.network import shown_address
 from pila.physics.bank import Category
 
@@ -90,7 +90,7 @@ def test_twice_wrong_is_an_error_that_says_why(answer: str, fault: str) -> None:
     message = str(caught.value)
     assert fault in message
     assert chat.url.removesuffix("/v1") in message
-    assert type(caught.value) is AnswersUnfit
+    assert type(caught.value) is InvalidAnswer
     assert "--parser offline" in message
     assert "\n" not in message
 

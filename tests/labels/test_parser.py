@@ -16,11 +16,11 @@ from pila.labels.parser import (
     FAILURES,
     PAUSE,
     PROMPT_LIMIT,
-    AnswersUnfit,
     AutoParser,
+    CircuitBreaker,
+    InvalidAnswer,
     Parse,
     ParserUnavailable,
-    Patience,
 )
 from pila.physics.bank import Category
 
@@ -106,7 +106,7 @@ class Scripted:
 
 def test_a_server_that_fails_again_and_again_has_a_pause() -> None:
     now, llm = [1000.0], Scripted()
-    parser = AutoParser(llm, make_parser("offline"), Patience(lambda: now[0]))
+    parser = AutoParser(llm, make_parser("offline"), CircuitBreaker(lambda: now[0]))
     llm.fault = ParserUnavailable("no answer within 30 s")
     for _ in range(FAILURES - 1):
         parser("a ball falls")
@@ -129,7 +129,7 @@ def test_a_server_that_fails_again_and_again_has_a_pause() -> None:
 
 def test_answers_that_do_not_fit_are_no_reason_for_a_pause() -> None:
     llm = Scripted()
-    llm.fault = AnswersUnfit("the answer does not fit")
+    llm.fault = InvalidAnswer("the answer does not fit")
     parser = AutoParser(llm, make_parser("offline"))
     for _ in range(FAILURES + 2):
         assert parser("a ball falls").note == "fallback: the answer does not fit"
@@ -138,14 +138,14 @@ def test_answers_that_do_not_fit_are_no_reason_for_a_pause() -> None:
 
 def test_the_pause_is_not_waited_for_by_many() -> None:
     now = [0.0]
-    patience = Patience(lambda: now[0])
+    patience = CircuitBreaker(lambda: now[0])
     assert [patience.failed() for _ in range(FAILURES)] == [False, False, True]
     now[0] += PAUSE
     assert [patience.may_ask() for _ in range(3)] == [True, False, False]
 
 
 def test_a_parser_can_go_to_another_process() -> None:
-    parser = AutoParser(Scripted(), make_parser("offline"), Patience(time.monotonic))
+    parser = AutoParser(Scripted(), make_parser("offline"), CircuitBreaker(time.monotonic))
     for _ in range(FAILURES):
         parser.patience.failed()
     again = pickle.loads(pickle.dumps(parser))

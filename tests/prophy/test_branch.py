@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
-from pila.backbones.attachments import branch_on
 from pila.errors import InputError
+from pila.pipelines.attachments import branch_on
 from pila.prophy import ProPhyBranch, attach
 from pila.prophy.branch import spread_places
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.data.corpus import CorpusConfig
 from pila.data.records import ClipError, Record, VideoRecord, View
 from pila.data.shards import Shards, verify, write_shards
@@ -22,6 +21,7 @@ from pila.lab.world.clip_source import WorldSource
 from pila.lab.world.corpus import item_of, make
 from pila.lab.world.scene import Canvas
 from pila.physics.layout import Category
+from pila.pipelines.locate import EMBEDDED_MODEL
 from pila.prophy.attention import AttentionMaps, VideoAttention
 from pila.prophy.maps import Maps, to_tokens, write_maps
 

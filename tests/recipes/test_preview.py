@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from pila import cli
-from pila.backbones.known import KNOWN
 from pila.lab.embedded.text import TextTask
+from pila.pipelines.known import KNOWN
 from pila.recipes.run import run
 from pila.train import stopping
 from pila.train.estimate import estimate

@@ -129,7 +129,7 @@ def test_clips_that_stop_stand_above_their_true_twins(tmp_path):
 
 def test_another_adapters_bank_is_not_calibrated_but_the_change_is(folder, tmp_path):
     from pila.adapter import PilaAdapter
-    from pila.backbones.embedded import EMBEDDED_ADAPTER
+    from pila.pipelines.locate import EMBEDDED_ADAPTER
 
     other: Any = PilaAdapter.from_pretrained(EMBEDDED_ADAPTER)
     torch.nn.init.normal_(other.decoder.out.weight, std=0.2)

@@ -85,7 +85,7 @@ def make_ground(folder: Path, *, model: Path | None = None, adapter: Path | None
 def _make_model(folder: Path) -> None:
     import torch
     from diffusers import WanPipeline
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
     torch.manual_seed(0)
     WanPipeline(**tiny.components()).save_pretrained(folder)
@@ -94,7 +94,7 @@ def _make_model(folder: Path) -> None:
 
 
 def _make_adapter(folder: Path) -> None:
-    from tests.backbones import tiny
+    from tests.pipelines import tiny
 
     tiny.live_adapter().save_pretrained(folder)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pila.backbones.base import Backbone
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
+from pila.pipelines.backbone import Backbone
+from pila.pipelines.locate import EMBEDDED_MODEL
 from pila.recipes import RECIPES
 from pila.recipes.run import run
 from pila.train.couple import CoupleTask

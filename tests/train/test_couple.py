@@ -9,9 +9,9 @@ from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.train.config import CoupleConfig
 from pila.train.couple import CoupleTask, ramp
-from pila.train.draws import Draws
 from pila.train.frozen import module_hash
 from pila.train.loop import fit
+from pila.train.step_rng import StepRng
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_the_plain_control_has_the_size_of_the_adapter():
 
 @pytest.mark.parametrize("kind", ["pila", "plain"])
 def test_errors_of_moving_things_count_for_any_adapter(kind):
-    draws = Draws(seed=0, step=2, batch=2, rows=range(2))
+    draws = StepRng(seed=0, step=2, batch=2, rows=range(2))
     plain = CoupleTask(config(kind=kind, moving=0.0, residual_weight=0.0)).loss(draws)
     loss, metrics = CoupleTask(config(kind=kind, moving=0.75, residual_weight=0.0)).loss(draws)
     # Untrained, both errors are the frozen generator's own.
@@ -108,7 +108,7 @@ def test_errors_of_moving_things_count_for_any_adapter(kind):
 
 def test_a_value_that_is_not_finite_is_traced_to_its_clips():
     task = CoupleTask(config())
-    draws = Draws(seed=0, step=2, batch=2, rows=range(2))
+    draws = StepRng(seed=0, step=2, batch=2, rows=range(2))
     assert task.explain(draws).count(" at sigma 0.") == 2
     with torch.no_grad():
         task.module.decoder.out.bias.fill_(float("inf"))
@@ -143,7 +143,7 @@ def test_the_anchor_holds_u_against_motion_at_the_noise_that_stage_a_has_seen():
     assert moved.tolist() == [True, True, False]
     assert task.anchor(batch["flow"], batch, torch.tensor([0.3, 0.5, 0.9])) == 0
     assert task.anchor(u, batch, torch.tensor([0.8, 0.9, 1.0])) == 0
-    _, figures = task.loss(Draws(seed=0, step=2, batch=8, rows=range(8)))
+    _, figures = task.loss(StepRng(seed=0, step=2, batch=8, rows=range(8)))
     assert figures["anchor"] > 0
 
 
@@ -160,7 +160,7 @@ def test_slots_are_held_to_their_fields_while_coupling(calibrated):
     made = config(residual_weight=0.0, slot_weight=1.0)
     made = replace(made, recover=replace(made.recover, calibrated=calibrated))
     task = CoupleTask(made)
-    loss, figures = task.loss(Draws(seed=0, step=2, batch=2, rows=range(2)))
+    loss, figures = task.loss(StepRng(seed=0, step=2, batch=2, rows=range(2)))
     loss.backward()
     # A slot that none of the clips has (no wave in a throw) asks for nothing.
     lost = {n.removeprefix("anchor_"): x for n, x in figures.items() if n.startswith("anchor_")}

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pila import cli
-from pila.backbones.embedded import find_model
 from pila.errors import InputError
 from pila.lab.world.corpus import CorpusConfig
+from pila.pipelines.locate import find_model
 from pila.recipes import RECIPES
 from pila.recipes.run import _check_same, configs, run
 from pila.train import checkpoint

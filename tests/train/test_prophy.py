@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
-from pila.backbones.embedded import EMBEDDED_MODEL, load_pipeline
 from pila.errors import InputError
+from pila.pipelines.locate import EMBEDDED_MODEL, load_pipeline
 from pila.prophy import ProPhyBranch, attach
 from pila.recipes import RECIPES
-from pila.train.draws import Draws
-from pila.train.inside import put_inside
+from pila.train.in_generator import add_trainable
 from pila.train.loop import fit
+from pila.train.step_rng import StepRng
 from pila.train.tasks import build_task
 
 SCENES = ("ball_collision", "hot_spot")
@@ -39,7 +39,7 @@ def config(name, *, steps=2, **changes):
 
 
 def draws(batch=4, step=0):
-    return Draws(seed=0, step=step, batch=batch, rows=range(batch))
+    return StepRng(seed=0, step=step, batch=batch, rows=range(batch))
 
 
 def test_the_branch_learns_and_the_generator_does_not(tmp_path):
@@ -203,6 +203,6 @@ def test_captions_are_aligned_with_all_of_the_step_whatever_a_forward_holds():
 def test_lora_beside_half_precision_learns_in_full():
     transformer: Any = WanTransformer3DModel.from_pretrained(EMBEDDED_MODEL / "transformer")
     transformer.to(torch.bfloat16).requires_grad_(False)
-    learnt = put_inside(transformer, config("embedded-lora"))
+    learnt = add_trainable(transformer, config("embedded-lora"))
     assert {p.dtype for p in learnt.parameters()} == {torch.float32}
     assert transformer.patch_embedding.weight.dtype == torch.bfloat16

@@ -9,10 +9,10 @@ import torch
 from pila.errors import InputError
 from pila.recipes import RECIPES
 from pila.recipes.run import run
-from pila.train.draws import Draws
 from pila.train.loop import fit
 from pila.train.observe import ObserveTask, balanced, distance
 from pila.train.recover import RecoverTask, observables, ramp_from, unexplained
+from pila.train.step_rng import StepRng
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_slots_wake_in_their_order():
     weak = ("phase", "temperature", "impulse", "wave")
     seen = {}
     for step in (0, 799, 801, 1499, 1501, 2101):
-        figures = task.loss(Draws(seed=0, step=step, batch=2, rows=range(2)))[1]
+        figures = task.loss(StepRng(seed=0, step=step, batch=2, rows=range(2)))[1]
         seen[step] = [slot for slot in weak if f"std_{slot}" in figures]
     assert seen[0] == seen[799] == []
     assert seen[801] == seen[1499] == ["phase", "temperature"]
@@ -74,7 +74,7 @@ def test_noise_ranges_widen():
     task.config = replace(task.config, optim=replace(task.config.optim, steps=300, batch=16))
     highest = []
     for step in (0, 99, 100, 299):
-        draws = Draws(seed=0, step=step, batch=16, rows=range(16))
+        draws = StepRng(seed=0, step=step, batch=16, rows=range(16))
         highest.append(task.levels(draws, draws.shared()).max().item())
     # Shift 3 of 0.10, 0.25, 0.50: App. B's parts of the schedule.
     for found, bound in zip(highest, (0.25, 0.25, 0.5, 0.75), strict=True):
@@ -85,7 +85,7 @@ def test_noise_ranges_widen():
 def test_calibration_reads_the_true_fields(stage):
     plain, calibrated = RECIPES["embedded"]()[stage], RECIPES["embedded-calibrated"]()[stage]
     task_class = {"observe": ObserveTask, "recover": RecoverTask}[stage]
-    draws = Draws(seed=0, step=3, batch=2, rows=range(2))
+    draws = StepRng(seed=0, step=3, batch=2, rows=range(2))
     values = []
     for recipe in (plain, calibrated):
         chosen = config(stage, observe=recipe.observe, recover=recipe.recover)
@@ -128,7 +128,7 @@ def test_observables_see_matter_and_its_change():
 
 def test_a_residual_that_is_not_finite_is_named_in_stage_b():
     task = RecoverTask(config("recover"))
-    draws = Draws(seed=0, step=0, batch=2, rows=range(2))
+    draws = StepRng(seed=0, step=0, batch=2, rows=range(2))
     assert "residual" not in task.explain(draws)
     with torch.no_grad():
         for p in task.module.fields.pressure.parameters():

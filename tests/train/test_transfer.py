@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import WanPipeline
-from tests.backbones import tiny
+from tests.pipelines import tiny
 
-from pila.backbones.embedded import load_pipeline
 from pila.cli import run
+from pila.pipelines.locate import load_pipeline
 from pila.recipes import RECIPES
 
 

@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 
 from pila.errors import InputError
-from pila.web.asked import asked, to_request
-from pila.web.offer import offer
+from pila.web.models import offer
+from pila.web.schema import asked, to_request
 
 OUT = Path("results/token/pila.mp4")
 PROMPT = "two balls collide"
 
 
 @pytest.fixture(scope="module")
-def offered():
+def models():
     return offer([], [])
 
 
-def request(offered, **values):
-    return to_request(asked({"prompt": PROMPT} | values), offered, output=OUT, device="cpu")
+def request(models, **values):
+    return to_request(asked({"prompt": PROMPT} | values), models, output=OUT, device="cpu")
 
 
-def test_the_least(offered):
-    made = request(offered)
+def test_the_least(models):
+    made = request(models)
     assert (made.prompt, made.model, made.adapter) == (PROMPT, "embedded", "embedded")
     assert made.labels is None
     assert made.compare
@@ -31,9 +31,9 @@ def test_the_least(offered):
     assert made.steps == 8
 
 
-def test_everything(offered):
+def test_everything(models):
     made = request(
-        offered,
+        models,
         labels=["fluid", "thermal"],
         seed=9,
         steps=50,
@@ -51,7 +51,7 @@ def test_everything(offered):
     assert (made.adapter_scale, made.step_window, made.top_k) == (-0.5, "2-4", 0)
     assert (made.height, made.width, made.num_frames) == (64, 48, 33)
     assert made.negative_prompt == "a blur"
-    assert request(offered, labels=[], step_window="  ").labels == "none"
+    assert request(models, labels=[], step_window="  ").labels == "none"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_everything(offered):
         ({"prompt": {"path": "/etc/passwd"}}, "prompt is {'path'"),
     ],
 )
-def test_refusals(offered, values, message):
+def test_refusals(models, values, message):
     with pytest.raises(InputError) as refused:
-        request(offered, **values)
+        request(models, **values)
     assert message in str(refused.value)
     assert len(str(refused.value)) < 600

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from pila.web import fragments
-from pila.web.studio import Progress
+from pila.web import html as fragments
+from pila.web.job_queue import Progress
 
 NASTY = '<img src=x onerror="alert(1)"> ${alert(2)} {{value}} </p>'
 

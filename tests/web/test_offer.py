@@ -9,8 +9,8 @@ from huggingface_hub import constants
 
 from pila.errors import InputError
 from pila.generate.settings_file import by_hub_ids
-from pila.web.asked import asked, to_request
-from pila.web.offer import Limits, offer
+from pila.web.models import Limits, offer
+from pila.web.schema import asked, to_request
 
 
 def test_the_embedded_pair_alone():
@@ -21,11 +21,11 @@ def test_the_embedded_pair_alone():
 
 
 def test_each_model_has_the_adapters_that_fit_it(wan_folder, adapter_folder):
-    offered = offer([str(wan_folder)], [str(adapter_folder)])
-    assert list(offered) == [wan_folder.name, "embedded"]
-    assert offered[wan_folder.name].adapters == {adapter_folder.name: str(adapter_folder)}
-    assert offered["embedded"].adapters == {"embedded": "embedded"}
-    assert offered[wan_folder.name].limits == Limits(steps=50, side=32, frames=9)
+    models = offer([str(wan_folder)], [str(adapter_folder)])
+    assert list(models) == [wan_folder.name, "embedded"]
+    assert models[wan_folder.name].adapters == {adapter_folder.name: str(adapter_folder)}
+    assert models["embedded"].adapters == {"embedded": "embedded"}
+    assert models[wan_folder.name].limits == Limits(steps=50, side=32, frames=9)
 
 
 def in_the_hubs_cache(cache: Path, hub_id: str, folder: Path) -> Path:
@@ -50,13 +50,13 @@ def test_the_hub_is_asked_at_the_start_alone(
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda i, **k: asked_for.append(i) or real(i, **k)
     )
-    offered = offer(["me/wan"], ["me/heat", "me/run"])
+    models = offer(["me/wan"], ["me/heat", "me/run"])
     assert sorted(asked_for) == ["me/heat", "me/run", "me/wan"]
-    assert list(offered) == ["me/wan", "embedded"]
-    assert offered["me/wan"].place == str(model)
-    assert offered["me/wan"].adapters == {"me/heat": str(adapter), "me/run": f"{inside}/adapter"}
+    assert list(models) == ["me/wan", "embedded"]
+    assert models["me/wan"].place == str(model)
+    assert models["me/wan"].adapters == {"me/heat": str(adapter), "me/run": f"{inside}/adapter"}
 
-    request = to_request(asked({"prompt": "a ball"}), offered, output=Path("o.mp4"), device="cpu")
+    request = to_request(asked({"prompt": "a ball"}), models, output=Path("o.mp4"), device="cpu")
     assert (request.model, request.adapter) == (str(model), str(adapter))
     assert by_hub_ids(request.model) == "me/wan"
     assert by_hub_ids(f"{adapter}+{inside}/adapter") == "me/heat+me/run"
@@ -68,9 +68,9 @@ def test_the_hub_is_asked_at_the_start_alone(
 
 def test_limits_hold_for_every_model(wan_folder, adapter_folder):
     limits = Limits(steps=1, side=128, frames=41)
-    offered = offer([str(wan_folder)], [str(adapter_folder)], limits)
-    assert all(model.limits == limits for model in offered.values())
-    assert all(model.own.steps == 1 for model in offered.values())
+    models = offer([str(wan_folder)], [str(adapter_folder)], limits)
+    assert all(model.limits == limits for model in models.values())
+    assert all(model.own.steps == 1 for model in models.values())
 
 
 def test_refusals(wan_folder, adapter_folder, tmp_path):

@@ -108,7 +108,7 @@ class PilaAdapter(LatentAdapter):
             wide as the rest are half of all parameters.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
-        sampling_scale: factor on the correction wherever a generator is sampled with this adapter,
+        default_scale: factor on the correction wherever a generator is sampled with this adapter,
             beside the caller's `adapter_scale`. Ours; 1 in the paper.
     """
 
@@ -131,11 +131,11 @@ class PilaAdapter(LatentAdapter):
         expert_width: int | None = None,
         experts_see_feature: bool = True,
         decoder_sees_feature: bool = False,
-        sampling_scale: float = 1.0,
+        default_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_top_k(top_k)
-        check_sampling_scale(sampling_scale)
+        check_sampling_scale(default_scale)
         counts = {
             "latent_channels": latent_channels,
             "text_dim": text_dim,

@@ -104,12 +104,12 @@ class LatentAdapter(SafetensorsModel):
             )
 
     @property
-    def sampling_scale(self) -> float:
+    def default_scale(self) -> float:
         """Factor on dv wherever a generator is sampled with this adapter, beside the caller's own.
 
         Training knows nothing of it.
         """
-        return self.config["sampling_scale"]
+        return self.config["default_scale"]
 
     def num_parameters_total(self) -> int:
         """Number of parameters."""
@@ -123,7 +123,7 @@ def check_sampling_scale(scale: float) -> None:
         InputError: naming it.
     """
     if not 0 < scale < math.inf:
-        raise InputError(f"sampling_scale is {scale}; use a finite number above 0, such as 1.0")
+        raise InputError(f"default_scale is {scale}; use a finite number above 0, such as 1.0")
 
 
 def unreadable(place: Any, subfolder: str | None, error: Exception) -> str:

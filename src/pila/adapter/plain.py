@@ -56,10 +56,10 @@ class PlainAdapter(LatentAdapter):
         gate: str = "quadratic",
         gate_floor: float = 0.05,
         conv: str = "factorised",
-        sampling_scale: float = 1.0,
+        default_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        check_sampling_scale(sampling_scale)
+        check_sampling_scale(default_scale)
         counts = (latent_channels, text_dim, hidden_width, num_blocks)
         for name, count in zip(
             ("latent_channels", "text_dim", "hidden_width", "num_blocks"), counts, strict=True
@@ -138,7 +138,7 @@ class PlainAdapter(LatentAdapter):
                 "gate",
                 "gate_floor",
                 "conv",
-                "sampling_scale",
+                "default_scale",
             )
         }
 

@@ -219,13 +219,13 @@ def _data_replica(command: DataReplica) -> None:
 
 
 def _data_cache(command: DataCache) -> None:
-    from pila.backbones.embedded import find_model
-    from pila.backbones.repository import own_settings
     from pila.data.encoders import ModelFacts
     from pila.data.records import View
     from pila.data.shards import estimate, write_shards
     from pila.data.sources import WORLD, find_source
     from pila.generate.plan import model_sampling
+    from pila.pipelines.locate import find_model
+    from pila.pipelines.repository import own_settings
 
     folder = find_model(command.model)
     facts = ModelFacts.of(folder)
@@ -305,9 +305,9 @@ def _data_maps(command: DataMaps) -> None:
             )
         maker: Any = ActiveMaps(processes=command.processes)
     else:
-        from pila.backbones.embedded import find_device, find_model
         from pila.data.shard_files import read_header
         from pila.data.sources import find_videos
+        from pila.pipelines.locate import find_device, find_model
         from pila.prophy.attention import AttentionMaps, VideoAttention
 
         if command.source is None:

@@ -114,7 +114,7 @@ class Diagnose:
 
 def _diagnose(command: Any) -> None:
     from pila.lab.diagnose.run import diagnose, report
-    from pila.lab.diagnose.setting import Look
+    from pila.lab.diagnose.subject import Look
     from pila.progress import only_own_progress
 
     only_own_progress()

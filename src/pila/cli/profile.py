@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pila.lab.profiling.run import ProfileRequest
+from pila.lab.profiling.profile import ProfileRequest
 
 
 def _profile(request: ProfileRequest) -> None:
-    from pila.lab.profiling.run import run as measure
-    from pila.lab.profiling.run import table
+    from pila.lab.profiling.profile import run as measure
+    from pila.lab.profiling.profile import table
 
     results = measure(request)
     new = results["rows"][-results["new"] :]

@@ -61,13 +61,14 @@ def _serve(command: Serve) -> None:
             "the page takes gradio, which is not installed; pip install -c constraints.txt '.[web]'"
         )
 
-    from pila.backbones.embedded import find_device
     from pila.labels.parser import make_parser
     from pila.network import clean_environment
-    from pila.web.asked import Asked
-    from pila.web.desk import Desk
-    from pila.web.offer import Limits, offer
+    from pila.pipelines.locate import find_device
+    from pila.web.handlers import Handlers
+    from pila.web.job_queue import JobQueue
+    from pila.web.models import Limits, offer
     from pila.web.results import Results
+    from pila.web.schema import GenerateBody
     from pila.web.serving import (
         Address,
         check_port,
@@ -76,7 +77,6 @@ def _serve(command: Serve) -> None:
         serving,
         signals_heard,
     )
-    from pila.web.studio import Studio
 
     password = None if command.password_file is None else read_password(command.password_file)
     address = Address(
@@ -86,34 +86,34 @@ def _serve(command: Serve) -> None:
     find_device(command.device)
     parser = make_parser(command.parser)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)
-    offered = offer(command.model, command.adapter, limits)
+    models = offer(command.model, command.adapter, limits)
     results = Results(keep=command.keep, keep_hours=command.keep_hours)
     try:
-        studio = Studio(results, queue_size=command.queue, parser=parser)
+        queue = JobQueue(results, queue_size=command.queue, parser=parser)
         try:
             keep_gradio_in(results.root)
             with clean_environment():  # it makes HTTP clients as it is imported
                 from pila.web.app import build
 
-            desk = Desk(
-                studio=studio,
-                offered=offered,
+            handlers = Handlers(
+                queue=queue,
+                models=models,
                 device=command.device,
                 dtype=command.dtype,
                 offload=command.offload,
                 parser=command.parser,
             )
-            studio.warm_up(desk.request(Asked(prompt="first"), results.new_token()))
-            page = build(desk)
+            queue.warm_up(handlers.request(GenerateBody(prompt="first"), results.new_token()))
+            page = build(handlers)
             # Heard before the address is told: who reads it may end the server at once.
             with (
                 signals_heard() as wait_for_a_signal,
                 serving(page, address, files=results.root) as url,
             ):
-                _announce(command, url, list(offered), password is not None)
+                _announce(command, url, list(models), password is not None)
                 wait_for_a_signal()
         finally:
-            studio.close()
+            queue.close()
     finally:
         results.close()
 

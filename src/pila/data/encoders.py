@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pila.backbones.loading import load_model, named
-from pila.backbones.repository import check_wan_repository, model_config, own_settings
 from pila.data.latents import normalise
 from pila.data.records import ClipError, View
 from pila.errors import InputError
+from pila.pipelines.loading import load_model, named
+from pila.pipelines.repository import check_wan_repository, model_config, own_settings
 from pila.provenance import weights_hash
 
 MAX_TOKENS = 512
@@ -110,7 +110,7 @@ class Encoders:
     def __init__(self, facts: ModelFacts, device: torch.device) -> None:
         from transformers import AutoTokenizer
 
-        from pila.backbones.vae import load_vae
+        from pila.pipelines.vae import load_vae
 
         self.facts, self.device = facts, device
         self.vae: Any = load_vae(facts.folder / "vae").to(device)  # pyright: ignore[reportArgumentType]

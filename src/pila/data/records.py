@@ -95,7 +95,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeRecord:
+class MadeClipRecord:
     """One clip that is made when it is wanted, not read from a file: a simulated one.
 
     Attributes:
@@ -110,7 +110,7 @@ class MadeRecord:
     make: Callable[[View], Sample]
 
 
-Record = VideoRecord | MadeRecord
+Record = VideoRecord | MadeClipRecord
 
 
 class ClipError(Exception):

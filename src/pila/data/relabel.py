@@ -27,7 +27,7 @@ from pila.json_files import parse_json
 from pila.labels.parser import parse_category
 from pila.physics.layout import Category
 
-LABEL, COUPLED, ANNOTATION, CAPTION = 3, 2, 2, 1
+LABEL, COUPLE_CORPUS, ANNOTATION, CAPTION = 3, 2, 2, 1
 """Points: of a law's own categories in the label, of those that it often brings along, of a law's
 own categories in the annotation, and of the caption."""
 ENOUGH = 3
@@ -108,7 +108,7 @@ def relabel(
         still: whether nothing moves; then no category of `MOVING` is given.
         mapping: what each law means.
     """
-    collected = dict.fromkeys((c for law in label for c in mapping[law].coupled), COUPLED)
+    collected = dict.fromkeys((c for law in label for c in mapping[law].coupled), COUPLE_CORPUS)
     collected |= dict.fromkeys((c for law in label for c in mapping[law].gives), LABEL)
     annotated = dict.fromkeys((c for law in annotation for c in mapping[law].gives), ANNOTATION)
     possible = [c for c in Category if not (still and c in MOVING)]

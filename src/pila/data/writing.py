@@ -416,7 +416,7 @@ def _launched() -> Iterator[_Launch]:
 
 def _device(name: str) -> torch.device:
     """The device of this process: of several on a machine, each has an accelerator of its own."""
-    from pila.backbones.embedded import find_device
+    from pila.pipelines.locate import find_device
 
     device = find_device(name)
     if device.type != "cpu" and device.index is None and "LOCAL_RANK" in os.environ:

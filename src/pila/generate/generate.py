@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pila import plugins
-from pila.backbones.attachments import branches_on, denoisers_of, generator_alone, names_on
-from pila.backbones.embedded import load_pipeline
 from pila.data.corpus import WORLD
 from pila.errors import InputError
 from pila.files import clear_left_over
@@ -21,6 +19,13 @@ from pila.generate.request import GenerateRequest
 from pila.generate.settings_file import by_hub_ids, settled, write_settings
 from pila.labels.parser import Parse, Parser, make_parser
 from pila.physics.layout import Category
+from pila.pipelines.attachments import (
+    adapters_disabled,
+    branches_on,
+    denoisers_of,
+    describe_attached,
+)
+from pila.pipelines.locate import load_pipeline
 from pila.progress import only_own_progress, progress_bar
 from pila.threads import sampling_threads
 from pila.video import side_by_side, write_video
@@ -101,14 +106,14 @@ def generate(
             pipeline = load(request)
     recorder = Recorder(first_step=plan.window[0] if plan.window else 1)
 
-    corrected = names_on(pipeline, adapter_scale=request.adapter_scale)
+    corrected = describe_attached(pipeline, adapter_scale=request.adapter_scale)
     for branch in branches_on(pipeline):
         branch.inverted = request.invert_experts
         branch.record = [] if request.explain else None  # each pass is copied to the CPU
     clips: dict[str, np.ndarray] = {}
     with _progress(plan.sampling.steps, 1 + request.compare, on_step) as advance:
         if request.compare or not corrected:
-            with _timed(seconds, FROZEN), generator_alone(pipeline):
+            with _timed(seconds, FROZEN), adapters_disabled(pipeline):
                 clips[FROZEN] = _sample(
                     pipeline,
                     plan,
@@ -128,7 +133,7 @@ def generate(
                     advance=partial(advance, corrected),
                 )
         elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
-            clips[names_on(pipeline)] = clips[FROZEN]
+            clips[describe_attached(pipeline)] = clips[FROZEN]
 
     laws = _laws(plan, refined.scene, clips)
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]

@@ -8,26 +8,26 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.attachments import check_attachments
-from pila.backbones.embedded import (
-    denoiser_configs,
-    find_attachments,
-    find_device,
-    find_model,
-)
-from pila.backbones.repository import (
-    check_wan_repository,
-    model_config,
-    own_settings,
-    read_index,
-)
-from pila.backbones.schemas import FPS_RANGE, MAX_STEPS
 from pila.errors import InputError
 from pila.generate.request import GenerateRequest
 from pila.labels.captions import CaptionBook, read_captions
 from pila.labels.parser import check_prompt, parse_categories
 from pila.options import check_options
 from pila.physics.layout import Category
+from pila.pipelines.attachments import check_attachments
+from pila.pipelines.locate import (
+    denoiser_configs,
+    find_attachments,
+    find_device,
+    find_model,
+)
+from pila.pipelines.repository import (
+    check_wan_repository,
+    model_config,
+    own_settings,
+    read_index,
+)
+from pila.pipelines.schemas import FPS_RANGE, MAX_STEPS
 
 MAX_VALUES = 2**31
 """Pixels of a clip over all frames: twenty times those of the longest and largest of Wan's."""

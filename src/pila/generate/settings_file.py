@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pila.backbones.embedded import split_places, whole_path
 from pila.errors import InputError
 from pila.files import atomic_write
 from pila.generate.request import GenerateRequest
 from pila.json_files import read_json, short
 from pila.physics.layout import Category
+from pila.pipelines.locate import split_places, whole_path
 from pila.provenance import versions
 
 if TYPE_CHECKING:

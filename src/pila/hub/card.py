@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pila.backbones.attachments import Attachment
-from pila.backbones.embedded import HUB_ID
 from pila.errors import InputError
 from pila.json_files import Strict, checked, read_object
 from pila.markdown import table
+from pila.pipelines.attachments import Attachment
+from pila.pipelines.locate import HUB_ID
 from pila.provenance import weights_hash
 from pila.train.config import STAGE_TASKS
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.attachments import Attachment, look_at
-from pila.backbones.embedded import EMBEDDED_ADAPTER, HUB_ID, find_adapter
-from pila.backbones.repository import read_json
 from pila.errors import InputError
 from pila.files import atomic_write
 from pila.generate.plan import check_writable
 from pila.hub.card import Training, is_on_hub, read_results, write_card
+from pila.pipelines.attachments import Attachment, inspect_folder
+from pila.pipelines.locate import EMBEDDED_ADAPTER, HUB_ID, find_adapter
+from pila.pipelines.repository import read_json
 from pila.snapshots import asking_the_hub
 
 CARD = Path("model_card.md")
@@ -136,10 +136,10 @@ def _find(adapter: str) -> Attachment:
             "it (`pila train ... --output`)"
         )
     if (folder / "adapter").is_dir():
-        return look_at(folder / "adapter")
+        return inspect_folder(folder / "adapter")
     found = find_adapter(adapter)
     assert found is not None
-    return look_at(found)
+    return inspect_folder(found)
 
 
 def _paths(folder: Path) -> dict[str, Path]:

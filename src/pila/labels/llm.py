@@ -26,7 +26,7 @@ from pila.labels.answers import (
     read_answer,
 )
 from pila.labels.chat import Chat, ChatFailed, ChatTransient, Deadline, Message, again
-from pila.labels.parse import AnswersUnfit, Parse, ParserUnavailable, check_prompt
+from pila.labels.parse import InvalidAnswer, Parse, ParserUnavailable, check_prompt
 from pila.network import NetworkUnusable, check_address, one_line, shown_address
 
 TIMEOUT, LONGEST = 120.0, 86_400.0
@@ -199,7 +199,7 @@ class LlmParser:
                     raise ValueError("it was cut off at the server's limit of length")
                 return read_answer(kind, answer.text)
             except ValueError as error:
-                fault, kind_of_fault = f"the answer does not fit: {error}", AnswersUnfit
+                fault, kind_of_fault = f"the answer does not fit: {error}", InvalidAnswer
                 told = f"Your answer was refused: {error}. Answer again with the JSON object alone."
                 messages = again(first, answer.text, told)
         times = f"{attempt} times" if attempt > 1 else "once"

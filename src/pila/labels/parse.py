@@ -62,7 +62,7 @@ class ParserUnavailable(InputError):
     """The language model gave no usable answer; the message names the cause and the remedy."""
 
 
-class AnswersUnfit(ParserUnavailable):
+class InvalidAnswer(ParserUnavailable):
     """The language model answered, with nothing that fits; it may do better at another prompt."""
 
 

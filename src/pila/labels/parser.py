@@ -12,7 +12,7 @@ from pila.errors import InputError
 from pila.labels.keywords import OfflineParser
 from pila.labels.parse import (
     PROMPT_LIMIT,
-    AnswersUnfit,
+    InvalidAnswer,
     Parse,
     Parser,
     ParserUnavailable,
@@ -27,14 +27,14 @@ __all__ = [
     "FALLBACK",
     "PAUSE",
     "PROMPT_LIMIT",
-    "AnswersUnfit",
     "AutoParser",
+    "CircuitBreaker",
+    "InvalidAnswer",
     "Noted",
     "Parse",
     "Parser",
     "ParserName",
     "ParserUnavailable",
-    "Patience",
     "check_prompt",
     "make_parser",
     "parse_categories",
@@ -50,7 +50,7 @@ ParserName = Literal["auto", "offline", "llm"]
 logger = logging.getLogger(__name__)
 
 
-class Patience:
+class CircuitBreaker:
     """Whether to ask a server that has failed: not for a while after `FAILURES` in a row.
 
     Threads may share it. A copy in another process begins anew, since clocks differ.
@@ -64,7 +64,7 @@ class Patience:
         self._failures, self._until = 0, -float("inf")
 
     def __reduce__(self) -> Any:
-        return Patience, (self._clock,)
+        return CircuitBreaker, (self._clock,)
 
     def may_ask(self) -> bool:
         """Whether to ask now; after a pause one caller may, and is waited for by no other."""
@@ -95,13 +95,13 @@ class Patience:
 class AutoParser:
     """Asks the language model, and answers offline, saying so, when it cannot.
 
-    A server that fails again and again is left alone for a while (`Patience`): one that hangs
+    A server that fails again and again is left alone for a while (`CircuitBreaker`): one that hangs
     would hold up each prompt by all of its time-outs.
     """
 
     llm: Parser
     offline: Parser
-    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
+    patience: CircuitBreaker = field(default_factory=CircuitBreaker, repr=False, compare=False)
 
     def __call__(self, prompt: str) -> Parse:
         """Parses one prompt; raises `InputError` only for the prompt's own faults."""
@@ -113,7 +113,7 @@ class AutoParser:
             parse = self.llm(prompt)
         except ParserUnavailable as error:
             logger.warning("label parser: %s; the offline parser answers instead", error)
-            if isinstance(error, AnswersUnfit):
+            if isinstance(error, InvalidAnswer):
                 self.patience.answered()
             elif self.patience.failed():
                 logger.warning(

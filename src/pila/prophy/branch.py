@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from pila.adapter.base import SafetensorsModel
 from pila.adapter.condition import pool_text
-from pila.backbones.attachments import branch_on
 from pila.errors import InputError
 from pila.physics.layout import Category
+from pila.pipelines.attachments import branch_on
 from pila.prophy.experts import RefinementExperts, SemanticExperts, check_experts
 from pila.prophy.physical import PhysicalBlock, Routing
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from pila.backbones.embedded import HUB_ID
 from pila.data.shard_files import read_header
 from pila.data.sources import clip_maker
 from pila.errors import InputError
 from pila.files import cache_root
+from pila.pipelines.locate import HUB_ID
 from pila.train.checkpoint import KEEP, read_record
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
 from pila.train.estimate import Estimate, cached, estimate

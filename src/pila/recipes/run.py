@@ -61,8 +61,8 @@ def run(
         start: the adapter (a folder or a hub id) that the first stage goes on from; the model
             (`embedded`, or a folder) that a generator or a VAE does.
         changes: other values for options of the recipe's stages, such as `{"optim.batch": 32}`.
-        backbone: a `pila.backbones.base.Backbone` of that model's latents and embeddings, frozen in
-            place of its denoiser; stages A to C only.
+        backbone: a `pila.pipelines.backbone.Backbone` of that model's latents and embeddings,
+            frozen in place of its denoiser; stages A to C only.
         dry_run: print what would be trained, on what, in which time, and what is missing, and train
             nothing; where the log is verbose, the whole configuration, too.
         json: print that configuration alone, as one JSON object.
@@ -183,7 +183,7 @@ def configs(
     Raises:
         InputError: an unknown recipe or option, or a value that does not fit it.
     """
-    from pila.backbones.embedded import whole_path
+    from pila.pipelines.locate import whole_path
     from pila.recipes import RECIPES
     from pila.train.config import changed
 
@@ -249,8 +249,8 @@ def _looks(
     recipe: str, config: "TrainConfig", start: str | None, *, dry_run: bool
 ) -> "Iterator[Callable[[], object]]":
     """Looks at what a stage needs: each raises InputError, or says what is not there yet."""
-    from pila.backbones.embedded import HUB_ID, find_adapter, find_model
     from pila.data.shard_files import read_header
+    from pila.pipelines.locate import HUB_ID, find_adapter, find_model
     from pila.train.config import ADAPTER_TASKS
 
     adapts = config.task in ADAPTER_TASKS
@@ -284,7 +284,7 @@ def _knows_world(model: str) -> bool:
 
 def _in_world_of(model: str, stages: "dict[str, TrainConfig]") -> "dict[str, TrainConfig]":
     """A recipe on the clips that its generator knows: their size and scenes, where it names any."""
-    from pila.backbones.repository import own_settings
+    from pila.pipelines.repository import own_settings
 
     own = own_settings(Path(model)) if model != "embedded" else {}
     if not own.get("scenes"):
@@ -295,10 +295,10 @@ def _in_world_of(model: str, stages: "dict[str, TrainConfig]") -> "dict[str, Tra
 
 def _check_same(folder: Path, config: "TrainConfig") -> None:
     """Refuse a finished stage of another configuration: its adapter is not what was asked for."""
-    from pila.train.config import departures
+    from pila.train.config import config_diff
 
     # What a stage begins with is what the one before it has left, which is looked at by itself.
-    others = departures(folder, config) - {"start"}
+    others = config_diff(folder, config) - {"start"}
     if others:
         raise InputError(
             f"{folder} holds a finished stage of another config ({', '.join(sorted(others))} "

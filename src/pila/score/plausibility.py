@@ -126,11 +126,11 @@ def load_scorer(adapter: str, model: str, *, device: torch.device) -> Scorer:
     Raises:
         InputError: no such adapter or model, one without a bank, or two that do not fit.
     """
-    from pila.backbones.base import check_fit
-    from pila.backbones.embedded import find_adapter, find_model
-    from pila.backbones.repository import check_model_folder
     from pila.data.encoders import ModelFacts
     from pila.errors import InputError
+    from pila.pipelines.backbone import check_fit
+    from pila.pipelines.locate import find_adapter, find_model
+    from pila.pipelines.repository import check_model_folder
 
     folder, repository = find_adapter(adapter), find_model(model)
     config = {} if folder is None else check_model_folder(folder)

@@ -106,9 +106,9 @@ def score(request: ScoreRequest) -> dict[str, Any]:
     labels = _labels(request)
     import torch
 
-    from pila.backbones.embedded import find_adapter, find_device, find_model
     from pila.data.records import ClipError, View
     from pila.generate.plan import model_sampling
+    from pila.pipelines.locate import find_adapter, find_device, find_model
     from pila.provenance import weights_hash
     from pila.score.calibration import read_calibration
     from pila.score.plausibility import load_scorer

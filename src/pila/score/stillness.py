@@ -18,7 +18,7 @@ SMOOTHED = 4
 SLIGHT, GRADUAL = 2.5, 0.3
 """Least change of a coarse cell in grey levels, if no step between two frames has more than this
 share of it."""
-LARGE, ALONE = 50.0, 12.0
+SHIPPED_ADAPTER, ALONE = 50.0, 12.0
 """Least change of a fine cell, however sudden, if it is this many times the median cell's."""
 PLAIN = 40.0
 """A change of a coarse cell that is motion, whatever the others do."""
@@ -36,7 +36,7 @@ def moves(frames: np.ndarray) -> bool:
     if largest >= PLAIN:
         return True
     _, fine = _cells(small, FINE)
-    if fine.max() >= max(LARGE, ALONE * float(np.median(fine))):
+    if fine.max() >= max(SHIPPED_ADAPTER, ALONE * float(np.median(fine))):
         return True
     if largest < SLIGHT:
         return False

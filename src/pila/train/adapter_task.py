@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter, PlainAdapter
 from pila.adapter.base import require_finite
-from pila.backbones.base import check_fit
-from pila.backbones.embedded import find_adapter, find_model
-from pila.backbones.repository import check_model_folder
 from pila.data.shard_files import read_header
 from pila.errors import InputError
 from pila.files import whole_folder
+from pila.pipelines.backbone import check_fit
+from pila.pipelines.locate import find_adapter, find_model
+from pila.pipelines.repository import check_model_folder
 from pila.train.clips import Clips, open_clips
 from pila.train.config import TrainConfig
-from pila.train.draws import Ahead, Draws, on_device, pinned, rows_of
 from pila.train.frozen import FrozenGenerator, Prediction, WanBackbone
-from pila.train.kept import FixedDraws, KeptPredictions
 from pila.train.noise import noise_levels, shifted
+from pila.train.prediction_cache import FixedDraws, KeptPredictions
+from pila.train.step_rng import Prefetcher, StepRng, on_device, pinned, rows_of
 
 VALIDATION_BATCHES = 2
 VALIDATION_SEED = 7
@@ -43,7 +43,7 @@ class AdapterTask:
         config: the run.
         device: where generator and clips are; the loop moves the adapter there.
         backbone: what is frozen in place of the model's own denoiser; it takes the same latents
-            and embeddings (`pila.backbones.base.Backbone`), whose VAE and text encoder stay.
+            and embeddings (`pila.pipelines.backbone.Backbone`), whose VAE and text encoder stay.
 
     Raises:
         InputError: a start that is not there or does not fit, or no clip to train on.
@@ -73,7 +73,7 @@ class AdapterTask:
             backbone = WanBackbone(folder, device=device, dtype=dtype)
         self.frozen = FrozenGenerator(backbone.to(self.device))
         self.kept = self._keeping()
-        self._ahead = Ahead(partial(self._drawn, self.training), self.device)
+        self._ahead = Prefetcher(partial(self._drawn, self.training), self.device)
         self._validating = False
         # Whether values are looked at on the way, which waits for an accelerator; see `explain`.
         self.checking = False
@@ -108,7 +108,7 @@ class AdapterTask:
         """One group of all that learns."""
         return [{"params": [p for part in self.trained() for p in part.parameters()]}]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The stage's loss [] on the drawn rows, and figures for the log."""
         raise NotImplementedError
 
@@ -132,7 +132,7 @@ class AdapterTask:
         return torch.stack(losses).sum().item() / VALIDATION_BATCHES
 
     @torch.no_grad()
-    def predicted(self, draws: Draws) -> tuple[dict[str, Tensor], Prediction]:
+    def predicted(self, draws: StepRng) -> tuple[dict[str, Tensor], Prediction]:
         """The rows' clips as `draw` has them, and what the frozen generator says of them noised.
 
         With `noise_draws`, predictions are read from disk where they are kept.
@@ -143,7 +143,7 @@ class AdapterTask:
         given = [batch[name] for name in ("latents", "noise", "sigma", "text")]
         return batch, self.frozen.predict(*given)
 
-    def draw(self, draws: Draws) -> dict[str, Tensor]:
+    def draw(self, draws: StepRng) -> dict[str, Tensor]:
         """The rows' clips, on the device: `latents`, `text`, `flags`, `labels`, targets.
 
         With the noise, `noise` and `sigma`, and on the host `indices` and `categories` (the flags).
@@ -156,7 +156,7 @@ class AdapterTask:
             drawn = self._ahead(draws)
         return self._placed(drawn)
 
-    def _drawn(self, clips: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _drawn(self, clips: Tensor, draws: StepRng) -> dict[str, Tensor]:
         """What the rows draw of some clips, on the host."""
         rng = draws.shared()
         chosen, dropped = self._chosen(clips, draws, rng)
@@ -165,12 +165,12 @@ class AdapterTask:
         batch["noise"] = draws.normal(tuple(batch["latents"].shape[1:]))
         return pinned(batch, self.device)
 
-    def _chosen(self, clips: Tensor, draws: Draws, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _chosen(self, clips: Tensor, draws: StepRng, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Of the whole step the clips [batch], and which of them lose their caption."""
         chosen = clips[torch.randint(len(clips), (draws.batch,), generator=rng)]
         return chosen, torch.rand(draws.batch, generator=rng) < self.config.generator.drop_text
 
-    def captions(self, draws: Draws) -> dict[str, Tensor]:
+    def captions(self, draws: StepRng) -> dict[str, Tensor]:
         """`text` and `labels` of all rows of the step, on the device, whichever rows are drawn."""
         whole = replace(draws, rows=range(draws.batch))
         rng, clips = draws.shared(), self.held_out if self._validating else self.training
@@ -184,7 +184,7 @@ class AdapterTask:
         return on_device({n: x for n, x in batch.items() if n not in here}, self.device) | here
 
     def _kept(
-        self, draws: Draws, rng: torch.Generator, kept: KeptPredictions
+        self, draws: StepRng, rng: torch.Generator, kept: KeptPredictions
     ) -> tuple[dict[str, Tensor], Prediction]:
         config = self.config
         of = config.noise_draws or 1
@@ -208,21 +208,21 @@ class AdapterTask:
         return batch, self.frozen.given(batch["latents"], noise, sigma, v)
 
     def _batch(
-        self, draws: Draws, rng: torch.Generator, mine: Tensor, empty: Tensor
+        self, draws: StepRng, rng: torch.Generator, mine: Tensor, empty: Tensor
     ) -> dict[str, Tensor]:
         batch = self.clips.batch(mine.tolist(), true=self.needs_truth)
         batch = self._said(batch, draws, rng, empty)
         return batch | {"indices": mine, "categories": batch["flags"]}
 
     def _said(
-        self, batch: dict[str, Tensor], draws: Draws, rng: torch.Generator, empty: Tensor
+        self, batch: dict[str, Tensor], draws: StepRng, rng: torch.Generator, empty: Tensor
     ) -> dict[str, Tensor]:
         """A batch with its empty captions, and with the labels that go with each."""
         text = torch.where(empty[:, None, None], self.clips.empty, batch["text"])
         told = self._told(batch["flags"], draws, rng)
         return batch | {"text": text, "labels": told & ~empty[:, None]}
 
-    def _told(self, flags: Tensor, draws: Draws, rng: torch.Generator) -> Tensor:
+    def _told(self, flags: Tensor, draws: StepRng, rng: torch.Generator) -> Tensor:
         """The labels that the router is given, bool [b, 8]."""
         match self.config.couple.labels:
             case "none":
@@ -242,13 +242,13 @@ class AdapterTask:
         """Whether true fields are read; simulated clips only."""
         return False
 
-    def levels(self, draws: Draws, rng: torch.Generator) -> Tensor:
+    def levels(self, draws: StepRng, rng: torch.Generator) -> Tensor:
         """Noise levels of the rows [b], as the sampler's schedule spreads them."""
         shift = self.config.generator.shift
         return draws.take(noise_levels(draws.batch, shift, rng))
 
     @torch.no_grad()
-    def explain(self, draws: Draws) -> str:
+    def explain(self, draws: StepRng) -> str:
         """Where a value of the rows' loss stops being finite, and their clips, for a message."""
         batch, p = self.predicted(draws)
         pairs = zip(batch["indices"].tolist(), p.sigma.tolist(), strict=True)

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from pila.backbones.embedded import whole_path
 from pila.data.corpus import CorpusConfig
 from pila.errors import InputError
 from pila.json_files import read_object, short
 from pila.options import check_options
 from pila.physics.residual import Family
+from pila.pipelines.locate import whole_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ class GeneratorConfig:
     """Share of the weights that the training started from in those that are exported: a mean of
     both may be better than either (docs/decisions.md)."""
     whereabouts: float = 0.1
-    """Weight of the auxiliary loss that asks each token for its place; see `Whereabouts`."""
+    """Weight of the auxiliary loss that asks each token for its place; see `TokenPositionHead`."""
     drop_text: float = 0.1
     """Share of captions replaced by the empty one, for guidance."""
     compiled: bool = False
@@ -173,7 +173,7 @@ class AdapterConfig:
     """Units of each of the eight operators; as wide as the rest they are half of all parameters."""
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True
-    sampling_scale: float = 1.0
+    default_scale: float = 1.0
     """Factor on the finished adapter's correction in sampling: as guidance does for prompts, it
     goes beyond what was learnt of plausible clips. Training knows nothing of it."""
 
@@ -407,7 +407,7 @@ def _read_as_json(value: Any) -> Any:
         return value
 
 
-def departures(folder: Path, config: TrainConfig) -> set[str]:
+def config_diff(folder: Path, config: TrainConfig) -> set[str]:
     """Options of the training in a folder that are not this configuration's; none without one.
 
     Options that only one of both has are not compared.

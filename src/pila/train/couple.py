@@ -17,12 +17,12 @@ from pila.physics import TERMS, Calculus, Coefficients, Form, read_fields, resid
 from pila.physics.bank import Category, Slot
 from pila.train.adapter_task import AdapterTask
 from pila.train.config import TrainConfig
-from pila.train.draws import Draws, on_device, pinned
 from pila.train.masks import blended, bootstrap_mask, motion_weight, physical_mask
 from pila.train.noise import masked_mean, shifted
 from pila.train.observe import balanced, distance
 from pila.train.optimizer import HIDDEN
 from pila.train.recover import slot_anchors
+from pila.train.step_rng import StepRng, on_device, pinned
 from pila.types import Vector
 
 
@@ -57,7 +57,7 @@ class CoupleTask(AdapterTask):
             found.append({"params": within, "lr_scale": scale, HIDDEN: True})
         return [group for group in found if group["params"]]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Flow error of v + dv, penalty on dv and, for PILA's adapter, L_phys; see the file's head.
 
         Returns:
@@ -140,7 +140,7 @@ class CoupleTask(AdapterTask):
     @torch.no_grad()
     def _spread_at_start(self) -> dict[Slot, float]:
         """Each slot's std before the first step, against which collapse shows; also on resuming."""
-        draws = Draws(seed=self.config.seed, step=0, batch=4, rows=range(4))
+        draws = StepRng(seed=self.config.seed, step=0, batch=4, rows=range(4))
         batch = self._placed(self._drawn(self.training, draws))
         p = self.frozen.predict(*(batch[n] for n in ("latents", "noise", "sigma", "text")))
         module = self.module.to(self.device)

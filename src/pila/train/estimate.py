@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pila import plugins
-from pila.backbones.embedded import HUB_ID, denoiser_configs, find_model
-from pila.backbones.known import KNOWN
-from pila.backbones.repository import own_settings, read_json
 from pila.data.shard_files import read_header
 from pila.errors import InputError
+from pila.pipelines.known import KNOWN
+from pila.pipelines.locate import HUB_ID, denoiser_configs, find_model
+from pila.pipelines.repository import own_settings, read_json
 from pila.train.config import ADAPTER_TASKS, INSIDE_TASKS, TrainConfig
 
 MODEL = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
@@ -131,9 +131,9 @@ def _modules(
         raise InputError(f"{config.model} has no transformer")
     frozen: list[Any] = [WanTransformer3DModel.from_config(dict(each)) for each in denoisers]
     if config.task in INSIDE_TASKS:
-        from pila.train.inside import put_inside
+        from pila.train.in_generator import add_trainable
 
-        inside = put_inside(frozen[0].requires_grad_(False), config)
+        inside = add_trainable(frozen[0].requires_grad_(False), config)
         return inside.requires_grad_(True), frozen[:1]
     adapter: nn.Module = build_adapter(config, text_dim)
     return adapter, frozen

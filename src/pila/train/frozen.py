@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pila.backbones.base import Backbone
-from pila.backbones.loading import load_model
-from pila.backbones.repository import read_index
 from pila.errors import InputError
 from pila.flow import clean_estimate, noised, velocity_target
+from pila.pipelines.backbone import Backbone
+from pila.pipelines.loading import load_model
+from pila.pipelines.repository import read_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class FrozenGenerator:
         if not (isinstance(backbone, nn.Module) and isinstance(backbone, Backbone)):
             raise InputError(
                 f"the backbone is a {type(backbone).__name__}; it must be a torch module with "
-                "latent_channels, text_width and velocity (pila.backbones.base.Backbone)"
+                "latent_channels, text_width and velocity (pila.pipelines.backbone.Backbone)"
             )
         self.backbone: Any = backbone.eval().requires_grad_(False)
         self._hash = self.hash()

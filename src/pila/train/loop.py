@@ -1,6 +1,6 @@
 """The training loop: steps, schedule, averaged weights, checkpoints, metrics; nothing else.
 
-Processes, precision and accumulation are accelerate's; what a step draws comes from `Draws`, so
+Processes, precision and accumulation are accelerate's; what a step draws comes from `StepRng`, so
 that a resumed run repeats a straight one bit for bit and a checkpoint holds no generator states.
 """
 
@@ -25,10 +25,10 @@ from pila.errors import InputError
 from pila.progress import progress_bar
 from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
-from pila.train.draws import Draws, rows_of
 from pila.train.metrics import MetricsFile
 from pila.train.optimizer import make_optimizers
 from pila.train.state import begin, machine, resume, state_of
+from pila.train.step_rng import StepRng, rows_of
 from pila.train.stopping import CheckpointClock, Stopped, StopSignals
 
 TAIL = 0.25
@@ -55,7 +55,7 @@ class Task(Protocol):
         """Parameter groups, as `make_optimizers` takes them."""
         ...
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Figures]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Figures]:
         """The mean loss [] of the drawn rows, and figures for the log."""
         ...
 
@@ -72,7 +72,7 @@ class Task(Protocol):
 class Explains(Protocol):
     """A task that can say more of a step whose loss is not finite."""
 
-    def explain(self, draws: Draws) -> str:
+    def explain(self, draws: StepRng) -> str:
         """Which clips the rows are, and where a value stops being finite."""
         ...
 
@@ -85,7 +85,7 @@ class Step(nn.Module):
         self.module = task.module
         self._loss = task.loss
 
-    def forward(self, draws: Draws) -> tuple[Tensor, Figures]:
+    def forward(self, draws: StepRng) -> tuple[Tensor, Figures]:
         """As `Task.loss`."""
         return self._loss(draws)
 
@@ -324,7 +324,7 @@ def _check_finite(
     norm: Any,
     task: Task,
     config: TrainConfig,
-    parts: list[Draws],
+    parts: list[StepRng],
     output: Path,
 ) -> None:
     """Stop before a step that would make every weight NaN, where the cause can still be seen.

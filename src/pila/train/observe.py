@@ -16,8 +16,8 @@ from pila.data.flow_targets import deformation_targets
 from pila.physics.bank import Slot
 from pila.physics.calculus import Calculus
 from pila.train.adapter_task import AdapterTask
-from pila.train.draws import Draws
 from pila.train.noise import evenly, shifted
+from pila.train.step_rng import StepRng
 from pila.types import Scalar, Vector
 
 MOVING = 0.05
@@ -32,7 +32,7 @@ class ObserveTask(AdapterTask):
         fields = self.module.fields
         return [self.module.encoder, fields.scaffold, fields.velocity]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Weighted errors of motion, displacement and strain [], with the end-point error."""
         observe = self.config.observe
         batch, prediction = self.predicted(draws)
@@ -61,7 +61,7 @@ class ObserveTask(AdapterTask):
         figures |= {"end_point_error": far, "true_speed": size}
         return torch.as_tensor(total), figures | {"std_velocity": u.detach().std()}
 
-    def levels(self, draws: Draws, rng: torch.Generator) -> Tensor:
+    def levels(self, draws: StepRng, rng: torch.Generator) -> Tensor:
         """Noise levels of the rows [b] in the present range, spread evenly over the batch.
 
         A range is the last part of the sampler's schedule, whose shift these levels share.

@@ -18,8 +18,8 @@ from pila.prophy.branch import check_branch_fit
 from pila.prophy.losses import absolute_alignment, balance, relative_alignment, token_alignment
 from pila.prophy.maps import Maps, to_tokens, write_maps
 from pila.train.config import TrainConfig
-from pila.train.draws import Draws
-from pila.train.inside import InsideTask
+from pila.train.in_generator import InsideTask
+from pila.train.step_rng import StepRng
 
 
 class ProPhyTask(InsideTask):
@@ -44,7 +44,7 @@ class ProPhyTask(InsideTask):
         return bool(prophy.num_refinement and prophy.fine_weight)
 
     def extra(
-        self, batch: Mapping[str, Tensor], draws: Draws
+        self, batch: Mapping[str, Tensor], draws: StepRng
     ) -> tuple[Tensor | float, Mapping[str, Tensor]]:
         """The weighted alignments and the balance, each where its experts are there."""
         prophy, routing = self.config.prophy, self.module.routing

@@ -17,7 +17,7 @@ from pila.physics import Calculus, Coefficients, Slot, residual_loss
 from pila.physics.residual import Residual
 from pila.physics.terms import fluid, optical, phase_change, thermal
 from pila.train.adapter_task import AdapterTask
-from pila.train.draws import Draws
+from pila.train.step_rng import StepRng
 from pila.types import AnyField, Latent, Scalar
 
 LOCAL: Mapping[Slot | None, Sequence[Residual]] = {
@@ -47,7 +47,7 @@ class RecoverTask(AdapterTask):
         fields = self.module.fields
         return [getattr(fields, slot) for slot in (Slot.PRESSURE, Slot.DENSITY, *WEAK_SLOTS)]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Weighted local losses, each slot's ramped from its waking on, and every score by name."""
         recover = self.config.recover
         batch, prediction = self.predicted(draws)

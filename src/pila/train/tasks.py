@@ -37,11 +37,11 @@ def build_task(
 
             return ProPhyTask(config, device)
         case "lora":
-            from pila.train.inside import LoraTask
+            from pila.train.in_generator import LoraTask
 
             return LoraTask(config, device)
         case "fine-tune":
-            from pila.train.inside import FineTuneTask
+            from pila.train.in_generator import FineTuneTask
 
             return FineTuneTask(config, device)
         case other:

@@ -8,11 +8,11 @@ import gradio as gr
 from gradio import FileData
 
 from pila.errors import InputError
-from pila.web.asked import Asked
-from pila.web.desk import Desk
+from pila.web.handlers import Handlers
+from pila.web.schema import GenerateBody
 
 
-def add(desk: Desk) -> None:
+def add(handlers: Handlers) -> None:
     """Add both to the page that is being built."""
 
     async def generate(
@@ -37,19 +37,21 @@ def add(desk: Desk) -> None:
         Returns the corrected clip, the frozen one, both beside each other (mp4), the settings
         (JSON, for `pila generate --from`), and the report. None leaves a value to the model.
         """
-        values = {name: value for name, value in locals().items() if name in Asked.model_fields}
+        values = {
+            name: value for name, value in locals().items() if name in GenerateBody.model_fields
+        }
         try:
-            job = await desk.take(values, session_of(client), user_of(client))
+            job = await handlers.take(values, session_of(client), user_of(client))
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         bar = gr.Progress()
-        async for now in desk.follow(job):
+        async for now in handlers.follow(job):
             if now.state == "running":
                 bar((now.step, now.steps), desc=now.doing, unit="steps")
         if job.report is None:
             text = job.progress.error or job.progress.doing
             raise gr.Error(text, print_exception=False)
-        report = desk.studio.results.read(job.token)
+        report = handlers.queue.results.read(job.token)
         files = report.pop("files")
         clips = (_file(files[key]) for key in ("output", "frozen", "comparison", "settings"))
         return *clips, report  # pyright: ignore[reportReturnType]
@@ -57,7 +59,7 @@ def add(desk: Desk) -> None:
     def categories(prompt: str) -> dict:
         """The physical categories that a prompt is about, and the words that decided."""
         try:
-            return desk.parse(prompt)
+            return handlers.parse(prompt)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

@@ -7,10 +7,12 @@ from typing import Any
 import gradio as gr
 
 from pila.errors import InputError
-from pila.web import api, form, fragments, view
-from pila.web.desk import Desk
+from pila.web import api, form
+from pila.web import html as fragments
+from pila.web import page_view as view
 from pila.web.form import Form
-from pila.web.view import View
+from pila.web.handlers import Handlers
+from pila.web.page_view import View
 
 HERE = Path(__file__).parent
 HEAD = f"<script>{(HERE / 'player.js').read_text(encoding='utf-8')}</script>"
@@ -31,7 +33,7 @@ PRESSED = "() => ({__type__: 'update', interactive: false})"
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(handlers: Handlers) -> gr.Blocks:
     """The page and its API, not yet served."""
     with gr.Blocks(title="pila", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(
@@ -41,22 +43,24 @@ def build(desk: Desk) -> gr.Blocks:
         made = gr.State([])  # tokens of this session's results, the oldest first
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
-                asked = form.lay_out(desk.offered)
+                asked = form.lay_out(handlers.models)
             with gr.Column(scale=3, min_width=320, elem_id="pila-shown"):
                 shown = view.lay_out()
         gr.Markdown("## This session's clips")
         gallery = view.gallery()
-        _generates(desk, asked, shown, gallery, made)
-        _finds(desk, asked)
-        _shows(desk, asked, shown, gallery, made)
-        _changes_model(desk, asked)
-        _leaves(desk, page)
-        api.add(desk)
-    # The bound of waiting generations is the studio's; this one is for everything else.
+        _generates(handlers, asked, shown, gallery, made)
+        _finds(handlers, asked)
+        _shows(handlers, asked, shown, gallery, made)
+        _changes_model(handlers, asked)
+        _leaves(handlers, page)
+        api.add(handlers)
+    # The bound of waiting generations is the queue's; this one is for everything else.
     return page.queue(max_size=1_000, default_concurrency_limit=8)
 
 
-def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.State) -> None:
+def _generates(
+    handlers: Handlers, asked: Form, shown: View, gallery: gr.HTML, made: gr.State
+) -> None:
     """Generate and Cancel: while a job is under way, only the second can be pressed."""
     names = asked.inputs.by_component()
     parse = gr.State(None)  # what was found for the last clip; None where nothing was to be
@@ -68,16 +72,16 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
         ask["labels"] = None if values[asked.auto] else ask["labels"]
         yield {parse: None}
         try:
-            job = await desk.take(ask, api.session_of(client), api.user_of(client))
+            job = await handlers.take(ask, api.session_of(client), api.user_of(client))
             yield {asked.said: "", **_buttons(asked, busy=True)}
-            async for now in desk.follow(job):
+            async for now in handlers.follow(job):
                 yield {asked.bar: fragments.progress(now)}
             if job.report is None:
                 if job.progress.error:
                     raise InputError(job.progress.error)
                 yield {asked.said: fragments.message(job.progress.doing.capitalize())}
                 return
-            report = desk.studio.results.read(job.token)
+            report = handlers.queue.results.read(job.token)
         except InputError as error:
             yield {asked.said: fragments.message(str(error), kind="error")}
             return
@@ -86,13 +90,13 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
         yield shown.of(report) | {
             asked.said: fragments.message(f"Done in {seconds:.0f} s.", kind="done"),
             made: tokens,
-            gallery: fragments.gallery(_reports(desk, tokens)),
+            gallery: fragments.gallery(_reports(handlers, tokens)),
             parse: report if values[asked.auto] else None,
         }
 
     def on_end(auto: bool, found: dict[str, Any] | None, client: gr.Request) -> Any:
         """However it ended. Categories that were ticked meanwhile stay as they are."""
-        busy = desk.studio.is_busy_for(api.session_of(client))
+        busy = handlers.queue.is_busy_for(api.session_of(client))
         told = {} if busy else {asked.bar: ""}
         if auto and found is not None:
             told |= {
@@ -102,7 +106,7 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
         return told | _buttons(asked, busy=busy)
 
     def on_cancel(client: gr.Request) -> Any:
-        if desk.studio.cancel_session(api.session_of(client)):
+        if handlers.queue.cancel_session(api.session_of(client)):
             return gr.skip()  # the bar says so; a message could come after the job's last one
         return fragments.message("Nothing is being generated.")
 
@@ -115,7 +119,7 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
         on_start,
         {*names, asked.auto, made},
         [asked.said, asked.bar, *buttons, *shown.components(), made, gallery, parse],
-        concurrency_limit=None,  # the studio has its own queue
+        concurrency_limit=None,  # the handlers have a queue of their own
         trigger_mode="once",
         **PRIVATE,
     )
@@ -126,21 +130,21 @@ def _generates(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.
     asked.cancel.click(on_cancel, None, asked.said, **PRIVATE)
 
 
-def _leaves(desk: Desk, page: gr.Blocks) -> None:
+def _leaves(handlers: Handlers, page: gr.Blocks) -> None:
     """Who closes the page, or loads it anew, wants nothing more."""
 
     def on_leave(client: gr.Request) -> None:
-        desk.studio.cancel_session(api.session_of(client))
+        handlers.queue.cancel_session(api.session_of(client))
 
     page.unload(on_leave)
 
 
-def _finds(desk: Desk, asked: Form) -> None:
+def _finds(handlers: Handlers, asked: Form) -> None:
     """Categories: found when asked to, and no longer once they are ticked by hand."""
 
     def on_find(text: str) -> Any:
         try:
-            parse = desk.parse(text)
+            parse = handlers.parse(text)
         except InputError as error:
             return {asked.said: fragments.message(str(error), kind="error")}
         return {
@@ -158,7 +162,7 @@ def _finds(desk: Desk, asked: Form) -> None:
     )
 
 
-def _shows(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.State) -> None:
+def _shows(handlers: Handlers, asked: Form, shown: View, gallery: gr.HTML, made: gr.State) -> None:
     """The list of clips: one of them is shown again."""
 
     def on_show(tokens: list[str], event: gr.EventData) -> Any:
@@ -166,11 +170,11 @@ def _shows(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.Stat
         try:
             if token not in tokens:
                 raise InputError("this is not a clip of this session; choose another")
-            report = desk.studio.results.read(token)
+            report = handlers.queue.results.read(token)
         except InputError as error:
             return {
                 asked.said: fragments.message(str(error), kind="error"),
-                gallery: fragments.gallery(_reports(desk, tokens)),
+                gallery: fragments.gallery(_reports(handlers, tokens)),
             }
         text = f"Clip {tokens.index(token) + 1} is shown."
         return shown.of(report) | {asked.said: fragments.message(text, kind="done")}
@@ -180,23 +184,23 @@ def _shows(desk: Desk, asked: Form, shown: View, gallery: gr.HTML, made: gr.Stat
     chosen.then(None, js=REVEAL, **PRIVATE)
 
 
-def _changes_model(desk: Desk, asked: Form) -> None:
+def _changes_model(handlers: Handlers, asked: Form) -> None:
     """Another model: its own values, its limits, and the adapters that fit it."""
     inputs = asked.inputs
 
     def on_model(chosen: str) -> Any:
-        offered = desk.offered.get(chosen)
-        if offered is None:
+        models = handlers.models.get(chosen)
+        if models is None:
             return {asked.said: fragments.message("No such model is on offer.", kind="error")}
-        own, names = offered.own, list(offered.adapters)
+        own, names = models.own, list(models.adapters)
         return {
             inputs.adapter: gr.Dropdown(names, value=names[0]),
-            inputs.steps: gr.Slider(maximum=offered.limits.steps, value=own.steps),
+            inputs.steps: gr.Slider(maximum=models.limits.steps, value=own.steps),
             inputs.guidance_scale: own.guidance_scale,
             inputs.height: own.height,
             inputs.width: own.width,
             inputs.num_frames: own.num_frames,
-            asked.bounds: form.bounds_of(offered),
+            asked.bounds: form.bounds_of(models),
             asked.said: "",
         }
 
@@ -213,10 +217,10 @@ def _buttons(asked: Form, *, busy: bool) -> dict[Any, Any]:
     }
 
 
-def _reports(desk: Desk, tokens: list[str]) -> dict[str, Any]:
+def _reports(handlers: Handlers, tokens: list[str]) -> dict[str, Any]:
     """Those of a session's results that are still kept."""
     reports = {}
     for token in tokens:
         with suppress(InputError):
-            reports[token] = desk.studio.results.read(token)
+            reports[token] = handlers.queue.results.read(token)
     return reports

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from pila.physics.layout import Category
-from pila.web import fragments
-from pila.web.asked import GUIDANCE_LIMIT, PROMPT_LIMIT
-from pila.web.offer import Offered
+from pila.web import html as fragments
+from pila.web.models import Models
+from pila.web.schema import GUIDANCE_LIMIT, PROMPT_LIMIT
 
 OWN_K = "the adapter's own"
 EXAMPLES = (
@@ -21,7 +21,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Components whose values make a request, each under its name in `pila.web.asked.Asked`."""
+    """Components whose values make a request, each by its name in `web.schema.GenerateBody`."""
 
     prompt: gr.Textbox
     labels: gr.CheckboxGroup
@@ -70,9 +70,9 @@ class Form:
     bounds: gr.HTML
 
 
-def lay_out(offered: dict[str, Offered]) -> Form:
+def lay_out(models: dict[str, Models]) -> Form:
     """The column, inside of the Gradio container that is open."""
-    first = next(iter(offered.values()))
+    first = next(iter(models.values()))
     prompt = gr.Textbox(
         label="Prompt",
         value=EXAMPLES[0],
@@ -112,7 +112,7 @@ def lay_out(offered: dict[str, Offered]) -> Form:
     with gr.Accordion("Sampling: seed, steps, size", open=False):
         sampling, bounds = _sampling(first)
     with gr.Accordion("Correction: strength, steps, adapter", open=False):
-        correction = _correction(offered)
+        correction = _correction(models)
     return Form(
         inputs=Inputs(prompt=prompt, labels=labels, **sampling, **correction),
         found=found,
@@ -126,7 +126,7 @@ def lay_out(offered: dict[str, Offered]) -> Form:
     )
 
 
-def _sampling(model: Offered) -> tuple[dict[str, Any], gr.HTML]:
+def _sampling(model: Models) -> tuple[dict[str, Any], gr.HTML]:
     own, limits = model.own, model.limits
     made: dict[str, Any] = {
         "seed": gr.Number(
@@ -154,8 +154,8 @@ def _sampling(model: Offered) -> tuple[dict[str, Any], gr.HTML]:
     return made, bounds
 
 
-def _correction(offered: dict[str, Offered]) -> dict[str, Any]:
-    name, first = next(iter(offered.items()))
+def _correction(models: dict[str, Models]) -> dict[str, Any]:
+    name, first = next(iter(models.items()))
     return {
         "adapter_scale": gr.Slider(
             0, 3, 1, step=0.05, label="Strength", info="0 is the frozen generator, 1 as trained."
@@ -170,7 +170,7 @@ def _correction(offered: dict[str, Offered]) -> dict[str, Any]:
             value=OWN_K,
             label="Experts at work (K)",
         ),
-        "model": gr.Dropdown(list(offered), value=name, label="Model"),
+        "model": gr.Dropdown(list(models), value=name, label="Model"),
         "adapter": gr.Dropdown(
             list(first.adapters), value=next(iter(first.adapters)), label="Adapter"
         ),
@@ -178,11 +178,11 @@ def _correction(offered: dict[str, Offered]) -> dict[str, Any]:
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:
-    """A place for a piece of `pila.web.fragments`."""
+    """A place for a piece of `pila.web.html`."""
     return gr.HTML(value, elem_classes="pila-html", **options)
 
 
-def bounds_of(model: Offered) -> str:
+def bounds_of(model: Models) -> str:
     """The limits on a model's sizes, in words."""
     limits, (high, wide) = model.limits, model.grid.units
     unit = f"a multiple of {high}" if high == wide else f"multiples of {high} and {wide}"

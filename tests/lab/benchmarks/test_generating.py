@@ -14,7 +14,6 @@ from diffusers import WanTransformer3DModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pila.backbones.embedded import load_pipeline
 from pila.cli import run
 from pila.errors import InputError
 from pila.generate.request import GenerateRequest
@@ -27,6 +26,7 @@ from pila.lab.benchmarks.prompt_list import (
     write_prompts,
 )
 from pila.lab.benchmarks.run import make_clips
+from pila.pipelines.locate import load_pipeline
 from pila.prophy import ProPhyBranch
 from pila.video import read_video, write_video
 

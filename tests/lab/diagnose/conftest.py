@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from pila.adapter import PilaAdapter, PlainAdapter
-from pila.backbones.embedded import find_model
 from pila.lab.diagnose import style
 from pila.lab.diagnose.run import report
-from pila.lab.diagnose.setting import Look
+from pila.lab.diagnose.subject import Look
+from pila.pipelines.locate import find_model
 from pila.recipes import RECIPES
 from pila.recipes.run import run as train
 

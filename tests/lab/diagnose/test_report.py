@@ -17,7 +17,7 @@ from pila.cli import run as cli
 from pila.lab.diagnose import style, training
 from pila.lab.diagnose.run import DIAGNOSES, diagnose
 from pila.lab.diagnose.run_folder import open_run
-from pila.lab.diagnose.setting import Look
+from pila.lab.diagnose.subject import Look
 
 pytestmark = pytest.mark.slow
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pila.backbones.embedded import EMBEDDED_ADAPTER
 from pila.errors import InputError
 from pila.lab.diagnose.run import diagnose, report
 from pila.lab.diagnose.run_folder import open_run
-from pila.lab.diagnose.setting import Look
+from pila.lab.diagnose.subject import Look
+from pila.pipelines.locate import EMBEDDED_ADAPTER
 
 
 def begun(folder, task="couple", **config):

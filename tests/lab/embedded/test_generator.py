@@ -7,21 +7,21 @@ import pytest
 import torch
 from diffusers import WanPipeline
 
-from pila.backbones.embedded import EMBEDDED_MODEL
-from pila.backbones.vae import load_vae
 from pila.errors import InputError
 from pila.lab.embedded.generator import (
     GeneratorTask,
+    TokenPositionHead,
     TwoDenoisers,
-    Whereabouts,
     build_transformer,
     noise_levels,
 )
+from pila.pipelines.locate import EMBEDDED_MODEL
+from pila.pipelines.vae import load_vae
 from pila.provenance import weights_hash
 from pila.recipes import RECIPES
 from pila.train.config import GeneratorConfig
-from pila.train.draws import Draws
 from pila.train.loop import fit
+from pila.train.step_rng import StepRng
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,7 +111,7 @@ def test_errors_are_counted_by_what_they_do_to_the_picture(cache):
             moved = latents + torch.einsum("c,thw->cthw", axis, step)
             seen.append((vae.decode(moved * std + mean).sample - before).square().mean().item())
     assert seen[0] > 20 * seen[1]
-    draws = Draws(seed=0, step=0, batch=4, rows=range(4))
+    draws = StepRng(seed=0, step=0, batch=4, rows=range(4))
     losses = [task.loss(draws) for task in (plain, shown)]
     assert losses[0][0].item() != pytest.approx(losses[1][0].item(), rel=1e-3)
     assert losses[0][1]["whereabouts"] == losses[1][1]["whereabouts"]
@@ -259,7 +259,7 @@ def test_a_share_out_of_bounds_is_named():
 def test_tokens_learn_where_they_are_and_the_head_stays_behind(tmp_path):
     torch.manual_seed(0)
     transformer = build_transformer(config().generator, 64)
-    where = Whereabouts(transformer, (9, 4, 4))
+    where = TokenPositionHead(transformer, (9, 4, 4))
     optimizer = torch.optim.Adam([*transformer.parameters(), *where.parameters()], lr=2e-3)
     text, losses = torch.zeros(2, 32, 64), []
     assert not where.was_asked

@@ -9,8 +9,8 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 
 from pila.adapter import PilaAdapter, PlainAdapter
-from pila.backbones.embedded import find_model
 from pila.lab.experiments.tables import EXPERIMENTS
+from pila.pipelines.locate import find_model
 from pila.prophy import ProPhyBranch
 from pila.recipes.run import configs
 

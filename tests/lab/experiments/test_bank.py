@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from pila.adapter import PilaAdapter, PlainAdapter
-from pila.backbones.embedded import find_model
 from pila.errors import InputError
 from pila.lab.experiments import bank
 from pila.lab.experiments.run import run_bank
 from pila.physics import Slot
+from pila.pipelines.locate import find_model
 
 
 @pytest.fixture(autouse=True)

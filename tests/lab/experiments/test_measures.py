@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from pila.backbones.embedded import EMBEDDED_MODEL
 from pila.errors import InputError
 from pila.lab.experiments.measures import (
     BLOCK,
@@ -18,6 +17,7 @@ from pila.lab.experiments.measures import (
     tolerances,
 )
 from pila.lab.world import SCENES, Canvas, simulate
+from pila.pipelines.locate import EMBEDDED_MODEL
 
 
 @pytest.fixture(autouse=True)

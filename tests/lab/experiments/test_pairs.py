@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from pila.backbones.vae import load_vae
 from pila.lab.experiments.measures import CONTROLS
 from pila.lab.experiments.pairs import FIRST_SEED, LEVELS, TRUE, kinds_of, noise, pairs
 from pila.lab.experiments.round_trip import encoded
 from pila.lab.experiments.sampling import Protocol
 from pila.lab.world import SCENES, Canvas, simulate
+from pila.pipelines.vae import load_vae
 
 
 def test_twins_are_the_broken_clips_and_the_controls(world_folder, tmp_path, monkeypatch):

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from pila.backbones.embedded import find_model
-from pila.backbones.vae import load_vae
 from pila.errors import InputError
 from pila.lab.experiments.phyworld import EXTENT, LEAST, WORLDS, errors
 from pila.lab.experiments.round_trip import through_vae
 from pila.lab.world import Canvas, simulate
 from pila.lab.world.balls import colour_weights, read_ball
 from pila.lab.world.fit import best_bend
+from pila.pipelines.locate import find_model
+from pila.pipelines.vae import load_vae
 
 SMALL = Canvas(size=64, num_frames=33)
 """What the embedded model makes."""

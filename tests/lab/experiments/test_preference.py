@@ -69,9 +69,9 @@ def test_more_clips_keep_whole_jobs():
 def test_real_losses_are_the_flow_loss_and_noise_is_shared(
     world_folder, runs, tmp_path, monkeypatch
 ):
-    from pila.backbones.embedded import load_pipeline
     from pila.lab.experiments.pairs import FIRST_SEED, noise, pairs
     from pila.lab.experiments.velocity import text_of
+    from pila.pipelines.locate import load_pipeline
 
     monkeypatch.setenv("PILA_CACHE", str(tmp_path))
     protocol = Protocol(model=str(world_folder), prompts=1, scenes_only=("hot_spot",))

@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from pila.backbones.embedded import load_pipeline
 from pila.errors import InputError
 from pila.lab.experiments import sampling
 from pila.lab.experiments.round_trip import decoded, encoded
@@ -25,6 +24,7 @@ from pila.lab.experiments.sampling import (
     told,
 )
 from pila.physics.layout import Category
+from pila.pipelines.locate import load_pipeline
 
 FROZEN = Method(name="frozen")
 
@@ -190,7 +190,7 @@ def test_the_same_weights_in_another_adapter_make_other_clips(pila, tmp_path):
     copied = replace(pila, adapter=str(tmp_path / "adapter"))
     assert method_key(copied) == method_key(pila)
     config = tmp_path / "adapter" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"sampling_scale": 2.0}))
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"default_scale": 2.0}))
     assert method_key(copied) != method_key(pila)
 
 

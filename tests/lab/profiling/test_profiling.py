@@ -11,11 +11,11 @@ from torch import nn
 from pila import provenance
 from pila.cli import run as cli
 from pila.errors import InputError
-from pila.lab.profiling import floor as floors
 from pila.lab.profiling import inference
+from pila.lab.profiling import roofline as floors
 from pila.lab.profiling.clock import Times, interleaved
 from pila.lab.profiling.models import Size, build_denoiser, denoiser_config
-from pila.lab.profiling.run import ProfileRequest, _added, describe, run
+from pila.lab.profiling.profile import ProfileRequest, _added, describe, run
 
 CPU = torch.device("cpu")
 FIXED = {

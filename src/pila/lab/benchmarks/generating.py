@@ -218,7 +218,7 @@ def _refuse_other(folder: Path, asked: dict[str, Any]) -> None:
 
 
 def _weights(method: Method) -> dict[str, Any]:
-    from pila.backbones.embedded import find_model
+    from pila.pipelines.locate import find_model
 
     model = find_model(method.model)
     parts = ("vae", "text_encoder", "transformer", "transformer_2")
@@ -240,7 +240,7 @@ def _there(path: Path) -> bool:
 def _load(method: Method, device: str, dtype: str, offload: Any) -> Any:
     import torch
 
-    from pila.backbones.embedded import find_device, load_pipeline
+    from pila.pipelines.locate import find_device, load_pipeline
 
     place = find_device(device)
     if place.type != "cpu" and place.index is None and "LOCAL_RANK" in os.environ:

@@ -53,7 +53,7 @@ class Musiq:
             )
         import pyiqa  # pyright: ignore[reportMissingImports]
 
-        from pila.backbones.embedded import find_device
+        from pila.pipelines.locate import find_device
 
         self._device = find_device(device)
         try:

@@ -5,8 +5,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.embedded import find_model
-from pila.backbones.repository import check_wan_repository
 from pila.errors import InputError
 from pila.files import sole_writer
 from pila.generate.plan import (
@@ -37,6 +35,8 @@ from pila.lab.benchmarks.results import Result, read_result, write_result
 from pila.lab.experiments.laws import FROZEN
 from pila.lab.experiments.run import read_methods
 from pila.lab.experiments.sampling import is_generator
+from pila.pipelines.locate import find_model
+from pila.pipelines.repository import check_wan_repository
 from pila.progress import only_own_progress
 
 AS_JSON = {

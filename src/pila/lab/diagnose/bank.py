@@ -9,8 +9,8 @@ import numpy as np
 from pila.lab.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.lab.diagnose.maps import Sheet, picks
 from pila.lab.diagnose.run_folder import Run
-from pila.lab.diagnose.setting import Look, Setting, prepared
 from pila.lab.diagnose.style import AMOUNT, FIRST, INK, SECOND, SIGNED, THIRD, grid, words
+from pila.lab.diagnose.subject import Look, Setting, prepared
 from pila.lab.experiments import bank
 from pila.lab.experiments.store import Rows, rows_of
 from pila.physics.layout import Slot
@@ -32,7 +32,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
     """Read R^2 on all clips, and draw one clip of some scenes.
 
     Raises:
-        InputError: no bank, or see `pila.lab.diagnose.setting.prepared`.
+        InputError: no bank, or see `pila.lab.diagnose.subject.prepared`.
     """
     setting = prepared(run, look, "PilaAdapter", what="bank")
     name = "bank"

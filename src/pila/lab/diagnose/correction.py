@@ -14,8 +14,8 @@ from pila.lab.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.lab.diagnose.experts import SHOWN, seen_maps
 from pila.lab.diagnose.maps import Beside, beside_truth
 from pila.lab.diagnose.run_folder import Run
-from pila.lab.diagnose.setting import Look, Setting, prepared
 from pila.lab.diagnose.style import AMOUNT, FIRST, GRID, INK, SECOND, THIRD, grid, words
+from pila.lab.diagnose.subject import Look, Setting, prepared
 from pila.lab.experiments.clip_jobs import ClipJob, gathered
 from pila.lab.experiments.expert_maps import held_against
 from pila.lab.experiments.pairs import LEVELS
@@ -33,7 +33,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
     """Read the correction on all true clips, record it in some generations, and map it.
 
     Raises:
-        InputError: no adapter, or see `pila.lab.diagnose.setting.prepared`.
+        InputError: no adapter, or see `pila.lab.diagnose.subject.prepared`.
     """
     setting = prepared(run, look, "PilaAdapter", "PlainAdapter", what="correction")
     rows = probed([setting.method], setting.protocol, setting.clips, processes=setting.processes)

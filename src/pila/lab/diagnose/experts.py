@@ -9,8 +9,8 @@ import numpy as np
 from pila.lab.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.lab.diagnose.maps import Beside, beside_truth
 from pila.lab.diagnose.run_folder import Run
-from pila.lab.diagnose.setting import Look, Setting, prepared
 from pila.lab.diagnose.style import FIRST, INK, SECOND, grid, words
+from pila.lab.diagnose.subject import Look, Setting, prepared
 from pila.lab.experiments.clip_jobs import ClipJob, gathered
 from pila.lab.experiments.expert_maps import LEVELS, acted, iou_of_map, overlaps, roc_of_map
 from pila.lab.experiments.pairs import LEVELS as EVERY
@@ -30,7 +30,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
     """Measure the overlap on all clips, and draw the first clip of one scene a category.
 
     Raises:
-        InputError: no experts, or see `pila.lab.diagnose.setting.prepared`.
+        InputError: no experts, or see `pila.lab.diagnose.subject.prepared`.
     """
     setting = prepared(run, look, "PilaAdapter", what="experts")
     rows = overlaps([setting.method], setting.protocol, setting.clips, processes=setting.processes)

@@ -15,8 +15,8 @@ import numpy as np
 
 from pila.lab.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.lab.diagnose.run_folder import Run
-from pila.lab.diagnose.setting import Look, prepared
 from pila.lab.diagnose.style import AMOUNT, FIRST, INK, PAGE, SECOND, SIGNED, grid, heat, words
+from pila.lab.diagnose.subject import Look, prepared
 from pila.lab.experiments.pairs import LEVELS
 from pila.lab.experiments.table import mean_estimate, paired_difference
 from pila.physics.layout import Category
@@ -31,7 +31,7 @@ def diagnose(run: Run, look: Look) -> Diagnosis:
     """Read the router's weights and compare them with the truth.
 
     Raises:
-        InputError: no router, or see `pila.lab.diagnose.setting.prepared`.
+        InputError: no router, or see `pila.lab.diagnose.subject.prepared`.
     """
     rows, about = _rows(run, look)
     found = {arm: _summary([r for r in rows if r["method"] == arm]) for arm in ARMS}

@@ -8,7 +8,7 @@ from pila.errors import InputError
 from pila.lab.diagnose.diagnosis import Diagnosis, as_json
 from pila.lab.diagnose.report import Missing, write_report
 from pila.lab.diagnose.run_folder import Run, open_run
-from pila.lab.diagnose.setting import Look
+from pila.lab.diagnose.subject import Look
 
 DIAGNOSES = ("training", "routing", "experts", "bank", "correction")
 """In the order of a report; each is a module of its own."""

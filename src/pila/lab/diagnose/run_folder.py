@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.attachments import LORA_FILE, Attachment, look_at
-from pila.backbones.embedded import EMBEDDED_ADAPTER
-from pila.backbones.repository import read_json
 from pila.errors import InputError
+from pila.pipelines.attachments import LORA_FILE, Attachment, inspect_folder
+from pila.pipelines.locate import EMBEDDED_ADAPTER
+from pila.pipelines.repository import read_json
 from pila.train.config import STAGE_TASKS
 
 
@@ -58,7 +58,7 @@ class Run:
                 f"{self.folder} has no finished adapter yet (looked for {looked}); "
                 "`pila train` goes on, and `pila diagnose training` shows an unfinished run"
             )
-        return look_at(self.adapter)
+        return inspect_folder(self.adapter)
 
     def require(self, *classes: str, what: str) -> Path:
         """The adapter's folder, if it is one of these classes.

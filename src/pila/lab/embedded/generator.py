@@ -14,9 +14,6 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from pila.backbones.embedded import find_model
-from pila.backbones.loading import load_model
-from pila.backbones.vae import load_vae
 from pila.errors import InputError
 from pila.files import whole_folder
 from pila.flow import clean_estimate, noised, velocity_target
@@ -26,12 +23,15 @@ from pila.lab.embedded.text import MAX_TOKENS, CaptionEncoder, vary
 from pila.lab.world.caption_data import write_captions
 from pila.lab.world.corpus import scenes_of
 from pila.lab.world.scene import FRAME_RATE, NUM_FRAMES
+from pila.pipelines.loading import load_model
+from pila.pipelines.locate import find_model
+from pila.pipelines.vae import load_vae
 from pila.train.config import GeneratorConfig, TrainConfig
-from pila.train.draws import Ahead, Draws, on_device, pinned
 from pila.train.kernels import kernels_for_training
 from pila.train.masks import motion_weight
 from pila.train.noise import evenly, masked_mean, noise_levels
 from pila.train.optimizer import HIDDEN, inside_blocks
+from pila.train.step_rng import Prefetcher, StepRng, on_device, pinned
 
 HIGH_NOISE = 0.9
 """Noise level above which a clip says next to nothing about itself."""
@@ -88,7 +88,7 @@ class TwoDenoisers(nn.Module):
         return (v,)
 
 
-class Whereabouts(nn.Module):
+class TokenPositionHead(nn.Module):
     """Asks the tokens half way through a transformer for their row, column and frame.
 
     Wan knows places by rotary embeddings alone, which are relative: in pure noise a token finds its
@@ -139,7 +139,7 @@ class Taught(nn.Module):
         parts = [generator]
         if isinstance(generator, TwoDenoisers):
             parts = [generator.transformer, generator.transformer_2]
-        self.whereabouts = nn.ModuleList(Whereabouts(part, grid) for part in parts)
+        self.whereabouts = nn.ModuleList(TokenPositionHead(part, grid) for part in parts)
 
 
 class GeneratorTask:
@@ -168,7 +168,7 @@ class GeneratorTask:
         self.cache.prepare()
         self.weights = scene_weights(self.cache, config.generator.balance)
         self.root = self._root()
-        self._drawn = Ahead(self.draw, self.device)
+        self._drawn = Prefetcher(self.draw, self.device)
         torch.manual_seed(config.seed)
         self._start: dict[str, Tensor] = {}
         self.module: Any = self._denoiser()
@@ -244,7 +244,7 @@ class GeneratorTask:
             {"params": vectors, "weight_decay": 0.0},
         ]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean squared error of the velocity [], and the same for sigma above and below 0.8."""
         drawn = on_device(self._drawn(draws), self.device)
         x_0, noise, levels = drawn["x_0"], drawn["noise"], drawn["levels"]
@@ -273,7 +273,7 @@ class GeneratorTask:
         total = (drawn["weights"] * counted).mean() + self.config.generator.whereabouts * where
         return total, split
 
-    def draw(self, draws: Draws) -> dict[str, Tensor]:
+    def draw(self, draws: StepRng) -> dict[str, Tensor]:
         """What the rows of a step draw, on the host.
 
         Returns:

@@ -119,7 +119,7 @@ _vaes: dict[Path, Any] = {}
 
 @torch.no_grad()
 def _encode(job: tuple[Path, CorpusConfig, int, Path]) -> None:
-    from pila.backbones.vae import load_vae
+    from pila.pipelines.vae import load_vae
 
     folder, world, shard, path = job
     if folder not in _vaes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pila.lab.embedded.recipes import COUPLED, WORLD, compared, embedded_couple
+from pila.lab.embedded.recipes import COUPLE_CORPUS, WORLD, compared, embedded_couple
 from pila.train.config import TrainConfig
 
 
@@ -27,14 +27,14 @@ def embedded_prophy() -> TrainConfig:
 
 def embedded_lora() -> TrainConfig:
     """Control: LoRA with as many parameters as ProPhy's branch."""
-    return replace(embedded_prophy(), task="lora", world=COUPLED)
+    return replace(embedded_prophy(), task="lora", world=COUPLE_CORPUS)
 
 
 def embedded_fine_tune() -> TrainConfig:
     """Control: the whole generator goes on learning, on plausible clips; the ceiling."""
     recipe = embedded_prophy()
     optim = replace(recipe.optim, optimizer="muon", lr=3e-4, muon_scale=3.0)
-    return replace(recipe, task="fine-tune", world=COUPLED, optim=optim)
+    return replace(recipe, task="fine-tune", world=COUPLE_CORPUS, optim=optim)
 
 
 def _changed(**prophy: Any) -> TrainConfig:

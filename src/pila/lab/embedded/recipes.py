@@ -17,7 +17,7 @@ from pila.train.config import (
 WORLD = CorpusConfig(size=64)
 """What the embedded model knows."""
 
-BEHIND = (
+LAGGING_SCENES = (
     "freezing_front",
     "melting_disc",
     "boiling_pot",
@@ -29,20 +29,20 @@ BEHIND = (
 )
 """Scenes of the three categories whose clips passed least often (development prompts)."""
 
-COUPLED = replace(WORLD, clips=16_384, violated=0.0)
+COUPLE_CORPUS = replace(WORLD, clips=16_384, violated=0.0)
 """What stage C learns from. Clips that break a law are not made where they would be left out."""
 
-COMPARED, TOGETHER = 300, 96
+COMPARISON_STEPS, COMPARISON_BATCH = 300, 96
 """Steps and batch of stage C where methods are compared: many of them, with several seeds."""
 
-LARGE = {"hidden_width": 96, "encoder_blocks": 6}
+SHIPPED_ADAPTER = {"hidden_width": 96, "encoder_blocks": 6}
 """Of what ships: as many blocks as its plain control has. Runs that are compared are smaller."""
 
-BEYOND, FURTHER = 3.0, 4.0
+SHIPPED_SCALE, COMPARISON_SCALE = 3.0, 4.0
 """Factors on corrections in sampling, chosen on development prompts (results/LOG.md): of what
 ships, and of the short runs that are compared, which know less of the direction."""
 
-HELD = 0.02
+SLOT_ANCHOR_WEIGHT = 0.02
 """Weight of each other slot's anchor while coupling, where they are kept on."""
 
 
@@ -130,7 +130,7 @@ def embedded_generator_even() -> TrainConfig:
     return replace(
         recipe,
         world=replace(recipe.world, clips=49_152),
-        generator=replace(recipe.generator, favoured=BEHIND, blend=0.5),
+        generator=replace(recipe.generator, favoured=LAGGING_SCENES, blend=0.5),
         optim=replace(recipe.optim, lr=1e-3, steps=6_500, batch=32),
     )
 
@@ -173,9 +173,10 @@ def embedded_couple() -> TrainConfig:
     """Stage C on the embedded generator: plausible clips only, backbone frozen."""
     return TrainConfig(
         task="couple",
-        world=COUPLED,
+        world=COUPLE_CORPUS,
         couple=CoupleConfig(
-            moving=0.75, adapter=replace(AdapterConfig(sampling_scale=BEYOND), **LARGE)
+            moving=0.75,
+            adapter=replace(AdapterConfig(default_scale=SHIPPED_SCALE), **SHIPPED_ADAPTER),
         ),
         # As the generator is sampled; the adapter in float32, since the gradient of the plain one,
         # with its many channels, is NaN in bfloat16 now and then (results/LOG.md).
@@ -204,7 +205,7 @@ def embedded_couple_mix() -> TrainConfig:
     """Control: PILA's adapter trained on the generator's own mix, for mere extra denoising."""
     couple = embedded_couple()
     mixed = replace(couple.couple, plausible_only=False)
-    return replace(couple, couple=mixed, world=replace(COUPLED, violated=WORLD.violated))
+    return replace(couple, couple=mixed, world=replace(COUPLE_CORPUS, violated=WORLD.violated))
 
 
 def with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
@@ -215,11 +216,11 @@ def with_adapter(config: TrainConfig, **adapter: Any) -> TrainConfig:
 
 def compared(recipe: TrainConfig) -> TrainConfig:
     """The same, as wide and as long as the runs that are compared."""
-    adapter = AdapterConfig(sampling_scale=FURTHER)
+    adapter = AdapterConfig(default_scale=COMPARISON_SCALE)
     return replace(
         recipe,
         couple=replace(recipe.couple, adapter=adapter),
-        optim=replace(recipe.optim, lr=1.5e-3, steps=COMPARED, batch=TOGETHER),
+        optim=replace(recipe.optim, lr=1.5e-3, steps=COMPARISON_STEPS, batch=COMPARISON_BATCH),
     )
 
 
@@ -236,7 +237,7 @@ def embedded() -> Stages:
 
 def embedded_long() -> Stages:
     """All three stages in a row, a larger adapter, the last one longer. What ships."""
-    stages = {name: with_adapter(config, **LARGE) for name, config in embedded().items()}
+    stages = {name: with_adapter(config, **SHIPPED_ADAPTER) for name, config in embedded().items()}
     return stages | {"couple": embedded_couple()}
 
 
@@ -262,7 +263,7 @@ def embedded_held() -> Stages:
             recover=stages["recover"].recover,
             # True fields are those of few clips, the ones that stages A and B have.
             world=WORLD,
-            couple=replace(couple.couple, slot_weight=HELD),
+            couple=replace(couple.couple, slot_weight=SLOT_ANCHOR_WEIGHT),
         )
     }
 

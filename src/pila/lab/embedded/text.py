@@ -18,14 +18,14 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from pila.backbones.loading import load_model, named
 from pila.files import whole_folder
 from pila.lab.world import SCENES
 from pila.lab.world.captions import write_caption
 from pila.lab.world.corpus import scenes_of
 from pila.lab.world.scene import Scene
+from pila.pipelines.loading import load_model, named
 from pila.train.config import TextConfig, TrainConfig
-from pila.train.draws import Draws
+from pila.train.step_rng import StepRng
 
 MAX_TOKENS = 32
 
@@ -120,7 +120,7 @@ class TextTask:
         """One group: encoder and classifiers."""
         return [{"params": self.module.parameters()}]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, float]]:
         """Mean cross-entropy [] over all that is asked; no further figures."""
         captions, answers = self.sample(draws.own(), len(draws.rows), held_out=False)
         predicted = self._read(captions)

@@ -11,13 +11,13 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor
 
-from pila.backbones.embedded import find_model
-from pila.backbones.loading import load_model
-from pila.backbones.vae import skip_past_taps
 from pila.files import whole_folder
 from pila.lab.world.corpus import frames_of
+from pila.pipelines.loading import load_model
+from pila.pipelines.locate import find_model
+from pila.pipelines.vae import skip_past_taps
 from pila.train.config import TrainConfig, VaeConfig
-from pila.train.draws import Draws
+from pila.train.step_rng import StepRng
 
 POOL = 900
 """Clips held in memory; crops in space and time make many more samples of them."""
@@ -82,7 +82,7 @@ class VaeTask:
         """One group: the whole VAE."""
         return [{"params": self.module.parameters()}]
 
-    def loss(self, draws: Draws) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, draws: StepRng) -> tuple[Tensor, Mapping[str, float]]:
         """Weighted absolute error plus the small divergence [], with PSNR [dB] and divergence."""
         rng = draws.own()
         learning = draws.step < self.config.vae.encoder_steps
@@ -100,7 +100,7 @@ class VaeTask:
         psnr = -10 * torch.log10(((out - x) / 2).square().mean())
         return fit + self.config.vae.kl * kl, {"psnr": psnr.item(), "kl": kl.item()}
 
-    def _crops(self, draws: Draws, rng: torch.Generator) -> Tensor:
+    def _crops(self, draws: StepRng, rng: torch.Generator) -> Tensor:
         """Random crops in [-1, 1], [b, 3, t, crop, crop]; single frames at first."""
         vae, (n, t, *_) = self.config.vae, self.pool.shape
         images = draws.step < vae.image_steps

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from pila.backbones.embedded import find_adapter, find_model
-from pila.backbones.repository import own_config, own_settings
 from pila.errors import InputError
 from pila.files import atomic_write
 from pila.lab.experiments.store import Rows, rows_of
 from pila.lab.experiments.table import Estimate, mean_estimate
 from pila.lab.world import SCENES, Canvas, Clip, simulate
 from pila.physics.layout import Category, Slot
+from pila.pipelines.locate import find_adapter, find_model
+from pila.pipelines.repository import own_config, own_settings
 from pila.provenance import commit, weights_hash
 
 ROWS = 1

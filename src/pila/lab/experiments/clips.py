@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pila.backbones.embedded import find_model
 from pila.files import atomic_write
 from pila.lab.experiments import measures, physics_iq, phyworld, pisa, quality
 from pila.lab.experiments.round_trip import encoded, through_vae
@@ -28,6 +27,7 @@ from pila.lab.experiments.sampling import (
 from pila.lab.experiments.store import Rows, rows_of
 from pila.lab.world import Clip, measure
 from pila.lab.world.corpus import source_of
+from pila.pipelines.locate import find_model
 from pila.provenance import commit
 
 BATCH = 6

@@ -16,12 +16,12 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
-from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from pila.files import atomic_write
 from pila.generate.generate import generate, load
 from pila.generate.request import GenerateRequest
 from pila.lab.experiments.store import Rows, rows_of
 from pila.labels.captions import FILE, read_captions
+from pila.pipelines.locate import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from pila.provenance import commit, weights_hash
 
 BATCH = 4

@@ -299,7 +299,7 @@ def _kinds(frames: np.ndarray, violation: str | None) -> dict[str, np.ndarray]:
 
 
 def _vae(folder: Path) -> Any:
-    from pila.backbones.vae import load_vae
+    from pila.pipelines.vae import load_vae
 
     if folder not in _vaes:
         _vaes[folder] = load_vae(folder)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pila.backbones.embedded import find_model
 from pila.files import atomic_write, cache_root
 from pila.lab.experiments import measures
 from pila.lab.experiments.round_trip import encoded
 from pila.lab.experiments.sampling import Protocol
 from pila.lab.world import SCENES, Canvas, simulate
 from pila.lab.world.corpus import source_of
+from pila.pipelines.locate import find_model
 from pila.provenance import weights_hash
 
 FIRST_SEED = 560_000

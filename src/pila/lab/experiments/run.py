@@ -8,9 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pila.backbones.attachments import check_attachments
-from pila.backbones.embedded import find_attachments, find_device, find_model
-from pila.backbones.repository import check_model_folder, check_wan_repository
 from pila.errors import InputError
 from pila.files import sole_writer
 from pila.generate.plan import check_sampling, check_writable
@@ -19,10 +16,13 @@ from pila.lab.experiments import score_calibration as score_worth
 from pila.lab.experiments.sampling import DEVELOPMENT_SEED, HELD_OUT_SEED, own_world
 from pila.lab.experiments.tables import EXPERIMENTS, RESULTS
 from pila.lab.experiments.tables.definition import Measure
+from pila.lab.experiments.tables.prepared import Setting
 from pila.lab.experiments.tables.runs import Runs, chosen_arms
-from pila.lab.experiments.tables.setting import Setting
 from pila.lab.world.registry import SCENES
 from pila.lab.world.scene import SIZE
+from pila.pipelines.attachments import check_attachments
+from pila.pipelines.locate import find_attachments, find_device, find_model
+from pila.pipelines.repository import check_model_folder, check_wan_repository
 from pila.provenance import weights_hash
 
 log = logging.getLogger(__name__)
@@ -384,8 +384,8 @@ def prepared(
     for method in (m for many in methods.values() for m in many):
         if method.adapter is not None:
             _check_place(method.adapter, folder)
-    departures = own.departures(experiment.recipes, seeds)
-    for run, options in departures.items():
+    config_diff = own.config_diff(experiment.recipes, seeds)
+    for run, options in config_diff.items():
         log.warning(
             "%s was trained with another %s than its recipe has; the table says so. To train it "
             "anew, move that folder away",
@@ -400,7 +400,7 @@ def prepared(
         clips=clips or experiment.clips,
         out=output,
         processes=processes,
-        departures=departures,
+        config_diff=config_diff,
     )
 
 

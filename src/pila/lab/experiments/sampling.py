@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pila.backbones.attachments import denoisers_of
-from pila.backbones.embedded import find_attachments, find_model
-from pila.backbones.repository import own_config, own_settings, read_json
 from pila.errors import InputError
 from pila.lab.experiments.round_trip import decoded, encoded
 from pila.lab.world import Canvas, Clip, simulate
 from pila.physics.layout import Category
+from pila.pipelines.attachments import denoisers_of
+from pila.pipelines.locate import find_attachments, find_model
+from pila.pipelines.repository import own_config, own_settings, read_json
 from pila.provenance import weights_hash
 
 HELD_OUT_SEED = 500_000
@@ -192,7 +192,7 @@ def pipeline(model: str, adapter: str | None, device: str = "cpu", precision: st
     """The pipeline of a model with something on it; this process keeps the last one."""
     import torch
 
-    from pila.backbones.embedded import load_pipeline
+    from pila.pipelines.locate import load_pipeline
 
     key = f"{model}|{adapter}|{device}|{precision}"
     if key not in _pipelines:

@@ -77,7 +77,7 @@ def run(
     ]
     rows = rows_of(jobs, _scores_of, _key, name="score", processes=processes)
     found = dict(zip(kinds, rows, strict=True))
-    from pila.backbones.embedded import find_adapter, find_model
+    from pila.pipelines.locate import find_adapter, find_model
 
     folder = find_adapter(adapter)
     results = tabulate(found) | {
@@ -299,9 +299,9 @@ def _scores_of(job: Job) -> Rows:
 
 
 def _key(job: Job) -> list[Any]:
-    from pila.backbones.embedded import find_adapter, find_model
-    from pila.backbones.repository import own_config
     from pila.lab.world.corpus import source_of
+    from pila.pipelines.locate import find_adapter, find_model
+    from pila.pipelines.repository import own_config
 
     model, adapter = find_model(job.model), find_adapter(job.adapter)
     return [

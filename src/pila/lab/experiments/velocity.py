@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pila.backbones.correction import label_matrix
 from pila.lab.experiments.sampling import Method
 from pila.physics.layout import Category
+from pila.pipelines.correction import label_matrix
 
 
 def frozen_velocity(pipe: Any, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def corrected_velocity(
 ) -> Tensor:
     """The conditional velocity with everything that is attached, an adapter's part as learnt.
 
-    Guidance and an adapter's own `sampling_scale` are ways to sample: what a model thinks likely
+    Guidance and an adapter's own `default_scale` are ways to sample: what a model thinks likely
     is asked of what it was trained to predict.
     """
     v = frozen_velocity(pipe, x_t, sigma, text)

@@ -13,8 +13,8 @@ import torch
 
 from pila.adapter.condition import pool_text
 from pila.errors import InputError
-from pila.lab.profiling import companions
-from pila.lab.profiling import floor as floors
+from pila.lab.profiling import accelerations as companions
+from pila.lab.profiling import roofline as floors
 from pila.lab.profiling.clock import Times, interleaved, peak_gib
 from pila.lab.profiling.models import Size, build_adapter, build_denoiser, denoiser_config, inputs
 

@@ -10,10 +10,10 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from pila.adapter import PilaAdapter
-from pila.backbones.embedded import EMBEDDED_ADAPTER, EMBEDDED_MODEL
-from pila.backbones.known import KNOWN
-from pila.backbones.repository import own_config, read_json
 from pila.errors import InputError
+from pila.pipelines.known import KNOWN
+from pila.pipelines.locate import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+from pila.pipelines.repository import own_config, read_json
 
 DENOISERS: dict[str, dict[str, Any]] = {
     "wan2.1-1.3b": KNOWN["Wan-AI/Wan2.1-T2V-1.3B-Diffusers"].denoisers[0],

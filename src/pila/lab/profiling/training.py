@@ -48,7 +48,7 @@ def measure(
         )
     from pila.recipes import RECIPES
     from pila.train.couple import CoupleTask
-    from pila.train.draws import Draws
+    from pila.train.step_rng import StepRng
 
     half = device.type == "cuda"
     with tempfile.TemporaryDirectory() as place:
@@ -81,10 +81,10 @@ def measure(
         optimizer = torch.optim.AdamW(task.groups(), lr=1e-5)
         steps = iter(range(10**6))
 
-        def draws() -> Draws:
+        def draws() -> StepRng:
             # Late in the schedule, when nothing is warming up any more; in order, as they train.
             step = config.optim.steps - 100 + next(steps) % 100
-            return Draws(seed=0, step=step, batch=size.batch, rows=range(size.batch))
+            return StepRng(seed=0, step=step, batch=size.batch, rows=range(size.batch))
 
         def coupled() -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=half):

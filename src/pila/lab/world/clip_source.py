@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pila.data.corpus import CorpusConfig
-from pila.data.records import MadeRecord, Sample, View
+from pila.data.records import MadeClipRecord, Sample, View
 from pila.errors import InputError
 from pila.lab.world.corpus import (
     Item,
@@ -46,14 +46,14 @@ class WorldSource:
         """Nothing."""
         return {}
 
-    def records(self) -> Sequence[MadeRecord]:
+    def records(self) -> Sequence[MadeClipRecord]:
         """All clips, in the corpus's order; `NNNNNN-scene-seed`, and the law that is broken."""
         return [self._record(i) for i in range(self.world.clips)]
 
-    def _record(self, index: int) -> MadeRecord:
+    def _record(self, index: int) -> MadeClipRecord:
         item = item_of(self.world, index)
         parts = [f"{index:06d}", item.scene, str(item.seed), *filter(None, [item.violation])]
-        return MadeRecord(
+        return MadeClipRecord(
             name="-".join(parts),
             categories=tuple(c for c in SCENES[item.scene].categories),
             make=partial(_make, item, self.spatial, self.temporal),

@@ -130,7 +130,7 @@ def test_all_writes_every_table(small):
     pytest.importorskip("pila.lab.world.activity_maps")
     options = small | {"model": None, "seeds": (0,), "prompts": 3}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pila.backbones.embedded.EMBEDDED_MODEL", Path(small["model"]))
+        patch.setattr("pila.pipelines.locate.EMBEDDED_MODEL", Path(small["model"]))
         found = run_every_table(**options)
     assert list(found) == list(EXPERIMENTS)
     for name, (results, text) in found.items():

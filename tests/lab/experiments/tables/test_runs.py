@@ -176,12 +176,12 @@ def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small,
         "embedded-long-0": ("optim.batch",),
         "embedded-couple-plain-0": ("optim.lr", "optim.steps"),
     }
-    assert there.departures(recipes, [0, 1]) == found
+    assert there.config_diff(recipes, [0, 1]) == found
     # For another generator a training is not what is asked for, however alike its recipe.
-    assert there.departures(["ablation-no-labels"], [0]) == {"ablation-no-labels-0": ("model",)}
+    assert there.config_diff(["ablation-no-labels"], [0]) == {"ablation-no-labels-0": ("model",)}
     rows = {"only": ("frozen", "pila-long", "plain-adapter-long"), "seeds": (0, 1)}
     results, text = run_table("main", **small | {"runs": runs, "output": tmp_path / "out"} | rows)
-    assert results["departures"] == {name: list(options) for name, options in found.items()}
+    assert results["config_diff"] == {name: list(options) for name, options in found.items()}
     assert "embedded-couple-plain-0 (optim.lr, optim.steps)" in text
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pila.backbones.repository import check_model_folder
 from pila.errors import InputError
 from pila.lab.benchmarks.judges.base import JudgeFailed, Turn
+from pila.pipelines.repository import check_model_folder
 from pila.provenance import weights_hash
 from pila.snapshots import download
 
@@ -39,7 +39,7 @@ class LocalJudge:
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        from pila.backbones.embedded import find_device
+        from pila.pipelines.locate import find_device
 
         if max_new_tokens < 1:
             raise InputError(f"max_new_tokens is {max_new_tokens}; use at least 1")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pila.lab.experiments import bank
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 
 
 def run(setting: Setting) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pila.lab.experiments.physics_iq import COMPONENTS, score
 from pila.lab.experiments.pisa import MEASURES
 from pila.lab.experiments.table import mean_estimate, paired_difference, spread
 from pila.lab.experiments.tables import report
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 from pila.lab.world import SCENES
 from pila.markdown import table
 from pila.physics.layout import Category

@@ -10,7 +10,7 @@ from pila.lab.experiments.clips import FROZEN, TRUE, clips_of, facts, tolerances
 from pila.lab.experiments.sampling import Method
 from pila.lab.experiments.table import paired_difference
 from pila.lab.experiments.tables import report
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 from pila.markdown import table
 from pila.physics.layout import Category
 

@@ -8,7 +8,7 @@ import numpy as np
 from pila.lab.experiments.expert_maps import overlaps
 from pila.lab.experiments.table import mean_estimate, paired_difference, spread
 from pila.lab.experiments.tables import report
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 from pila.markdown import table
 from pila.physics.layout import Category
 

@@ -12,7 +12,7 @@ from pila.lab.experiments.clips import CONTROLS, TRUE, clips_of, write_clips
 from pila.lab.experiments.phyworld import WORLDS
 from pila.lab.experiments.table import mean_estimate, paired_difference, spread
 from pila.lab.experiments.tables import report
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 from pila.markdown import table
 
 RANGES = ("in", "out")

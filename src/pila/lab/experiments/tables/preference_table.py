@@ -7,7 +7,7 @@ from pila.lab.experiments.pairs import LEVELS
 from pila.lab.experiments.preference import losses, preference
 from pila.lab.experiments.table import mean_estimate, paired_difference, spread
 from pila.lab.experiments.tables import report
-from pila.lab.experiments.tables.setting import Setting
+from pila.lab.experiments.tables.prepared import Setting
 from pila.lab.world import SCENES
 from pila.markdown import table
 

@@ -15,7 +15,7 @@ from pila.lab.experiments.tables.definition import Arm, Experiment
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.recipes.run import configs
-from pila.train.config import departures
+from pila.train.config import config_diff
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Runs:
                 "seeds that are there"
             )
 
-    def departures(
+    def config_diff(
         self, recipes: Sequence[str], seeds: Sequence[int]
     ) -> dict[str, tuple[str, ...]]:
         """Of each finished training that is not the recipe's, the options that differ.
@@ -91,7 +91,7 @@ class Runs:
         for recipe, seed in product(recipes, seeds):
             others: set[str] = set()
             for stage, config in configs(recipe, seed=seed, model=self.model).items():
-                others |= departures(self.output(recipe, seed) / stage, config) - GIVEN
+                others |= config_diff(self.output(recipe, seed) / stage, config) - GIVEN
             if others:
                 found[self.output(recipe, seed).name] = tuple(sorted(others))
         return found
@@ -180,7 +180,7 @@ class Runs:
                 if there != (stage, config) or not (folder / stage / "adapter").is_dir():
                     break
                 # The recipes are alike today; the training may be of another day or generator.
-                if departures(folder / stage, config) - GIVEN:
+                if config_diff(folder / stage, config) - GIVEN:
                     break
                 if stage and not (output / stage).exists():
                     ignored = shutil.ignore_patterns("checkpoints")

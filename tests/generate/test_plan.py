@@ -7,7 +7,7 @@ import pytest
 
 from pila.generate.plan import WAN_SAMPLING, Sampling, model_sampling
 from pila.generate.request import GenerateRequest
-from pila.web.models import offer
+from pila.web.models import served_models
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def test_ti2v_has_its_own_sizes_and_rate(model, adapter_folder):
     }
     asked = GenerateRequest(num_frames=81, fps=30.0)
     assert sizes(Sampling.of(asked, known)) == (704, 1280, 81, 30)
-    assert sizes(offer([str(folder)], [str(adapter_folder)])["model"].own) == (704, 1280, 121, 24)
+    assert sizes(served_models([str(folder)], [str(adapter_folder)])["model"].own) == (
+        704,
+        1280,
+        121,
+        24,
+    )
     (folder / "pila.json").write_text('{"fps": 12, "scenes": ["thrown_ball"]}')
     assert sizes(Sampling.of(GenerateRequest(), model_sampling(folder))) == (704, 1280, 121, 12)

@@ -11,7 +11,7 @@ from pila.labels import make_parser
 from pila.labels.parser import AutoParser, ParserUnavailable
 from pila.web.handlers import Handlers
 from pila.web.job_queue import JobQueue
-from pila.web.models import offer
+from pila.web.models import served_models
 from pila.web.results import Results
 
 PRIVATE = "language model m at http://10.0.0.7:8000: no connection"
@@ -30,7 +30,7 @@ def desk_with():
         results = Results()
         queue = JobQueue(results, parser=parser)
         opened.append((queue, results))
-        return Handlers(queue=queue, models=offer([], []), device="cpu")
+        return Handlers(queue=queue, models=served_models([], []), device="cpu")
 
     yield desk_with
     for queue, results in opened:

@@ -66,7 +66,7 @@ def _serve(command: Serve) -> None:
     from pila.pipelines.locate import find_device
     from pila.web.handlers import Handlers
     from pila.web.job_queue import JobQueue
-    from pila.web.models import Limits, offer
+    from pila.web.models import Limits, served_models
     from pila.web.results import Results
     from pila.web.schema import GenerateBody
     from pila.web.serving import (
@@ -86,7 +86,7 @@ def _serve(command: Serve) -> None:
     find_device(command.device)
     parser = make_parser(command.parser)
     limits = Limits(steps=command.max_steps, side=command.max_side, frames=command.max_frames)
-    models = offer(command.model, command.adapter, limits)
+    models = served_models(command.model, command.adapter, limits)
     results = Results(keep=command.keep, keep_hours=command.keep_hours)
     try:
         queue = JobQueue(results, queue_size=command.queue, parser=parser)

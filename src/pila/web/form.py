@@ -8,7 +8,7 @@ import gradio as gr
 
 from pila.physics.layout import Category
 from pila.web import html as fragments
-from pila.web.models import Models
+from pila.web.models import ServedModel
 from pila.web.schema import GUIDANCE_LIMIT, PROMPT_LIMIT
 
 OWN_K = "the adapter's own"
@@ -70,7 +70,7 @@ class Form:
     bounds: gr.HTML
 
 
-def lay_out(models: dict[str, Models]) -> Form:
+def lay_out(models: dict[str, ServedModel]) -> Form:
     """The column, inside of the Gradio container that is open."""
     first = next(iter(models.values()))
     prompt = gr.Textbox(
@@ -126,7 +126,7 @@ def lay_out(models: dict[str, Models]) -> Form:
     )
 
 
-def _sampling(model: Models) -> tuple[dict[str, Any], gr.HTML]:
+def _sampling(model: ServedModel) -> tuple[dict[str, Any], gr.HTML]:
     own, limits = model.own, model.limits
     made: dict[str, Any] = {
         "seed": gr.Number(
@@ -154,7 +154,7 @@ def _sampling(model: Models) -> tuple[dict[str, Any], gr.HTML]:
     return made, bounds
 
 
-def _correction(models: dict[str, Models]) -> dict[str, Any]:
+def _correction(models: dict[str, ServedModel]) -> dict[str, Any]:
     name, first = next(iter(models.items()))
     return {
         "adapter_scale": gr.Slider(
@@ -182,7 +182,7 @@ def html(value: str = "", **options: Any) -> gr.HTML:
     return gr.HTML(value, elem_classes="pila-html", **options)
 
 
-def bounds_of(model: Models) -> str:
+def bounds_of(model: ServedModel) -> str:
     """The limits on a model's sizes, in words."""
     limits, (high, wide) = model.limits, model.grid.units
     unit = f"a multiple of {high}" if high == wide else f"multiples of {high} and {wide}"

@@ -10,7 +10,7 @@ from pila.errors import InputError
 from pila.generate.request import GenerateRequest, ParserName
 from pila.labels.parser import ParserUnavailable, check_prompt, make_parser
 from pila.web.job_queue import SILENT, Job, JobQueue, Progress, told
-from pila.web.models import Models
+from pila.web.models import ServedModel
 from pila.web.results import CLIP
 from pila.web.schema import GenerateBody, asked, check_length, to_request
 
@@ -34,7 +34,7 @@ class Handlers:
     """
 
     queue: JobQueue
-    models: dict[str, Models]
+    models: dict[str, ServedModel]
     device: str = "auto"
     dtype: str = "auto"
     offload: str = "none"

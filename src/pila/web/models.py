@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class ServedModel:
     """One model on offer.
 
     Attributes:
@@ -60,9 +60,9 @@ class Models:
     grid: Grid
 
 
-def offer(
+def served_models(
     models: Sequence[str], adapters: Sequence[str], limits: Limits | None = None
-) -> dict[str, Models]:
+) -> dict[str, ServedModel]:
     """Every model by its name on the page, in the order given, the embedded one at the end.
 
     The hub is asked here alone: a page that asked it at each request would wait for it.
@@ -75,23 +75,23 @@ def offer(
     places = _named([*models, EMBEDDED], "model")
     wanted = _named([*adapters, EMBEDDED], "adapter")
     adapters_here = {name: _here(place, find_adapter) for name, place in wanted.items()}
-    models = {name: _look_at(place, adapters_here, limits) for name, place in places.items()}
-    for name, model in models.items():
+    served = {name: _look_at(place, adapters_here, limits) for name, place in places.items()}
+    for name, model in served.items():
         if not model.adapters:
             raise InputError(
                 f"no adapter fits model {places[name]}; name one that was trained for it with "
                 f"--adapter, or leave {name} out"
             )
     for name, place in wanted.items():
-        if not any(name in model.adapters for model in models.values()):
+        if not any(name in model.adapters for model in served.values()):
             raise InputError(
                 f"adapter {place} fits none of the models {', '.join(places)}; name its model "
                 "with --model"
             )
-    return models
+    return served
 
 
-def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Models:
+def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> ServedModel:
     here = _here(place, find_model)
     folder = find_model(here)
     index = check_wan_repository(folder)
@@ -112,7 +112,7 @@ def _look_at(place: str, adapters: dict[str, str], limits: Limits) -> Models:
             "side; raise --max-frames and --max-side"
         )
     denoisers = denoiser_configs(folder, index)
-    return Models(
+    return ServedModel(
         place=here,
         own=replace(sampling, steps=min(sampling.steps, limits.steps)),
         limits=limits,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pila.errors import InputError
 from pila.generate.request import GenerateRequest, ParserName
-from pila.web.models import Models
+from pila.web.models import ServedModel
 
 PROMPT_LIMIT = 2_000
 """Characters; about what the text encoder reads."""
@@ -68,7 +68,7 @@ def check_length(what: str, text: str) -> None:
 
 def to_request(
     ask: GenerateBody,
-    models: Mapping[str, Models],
+    models: Mapping[str, ServedModel],
     *,
     output: Path,
     device: str,

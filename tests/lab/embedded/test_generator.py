@@ -15,6 +15,7 @@ from pila.lab.embedded.generator import (
     build_transformer,
     noise_levels,
 )
+from pila.lab.world.corpus import scenes_of
 from pila.pipelines.locate import EMBEDDED_MODEL
 from pila.pipelines.vae import load_vae
 from pila.provenance import weights_hash
@@ -224,7 +225,7 @@ def test_what_is_exported_may_hold_a_share_of_the_start(task, tmp_path):
 
 
 def test_scenes_that_are_favoured_come_twice_as_often():
-    named = config().world.named
+    named = scenes_of(config().world)
     chosen = replace(config(), generator=replace(config().generator, favoured=named[:1]))
     drawn = GeneratorTask(chosen)._clips(6000, torch.Generator().manual_seed(0))
     share = (drawn % len(named) == 0).float().mean().item()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pila.errors import InputError
-from pila.web.models import offer
+from pila.web.models import served_models
 from pila.web.schema import asked, to_request
 
 OUT = Path("results/token/pila.mp4")
@@ -14,7 +14,7 @@ PROMPT = "two balls collide"
 
 @pytest.fixture(scope="module")
 def models():
-    return offer([], [])
+    return served_models([], [])
 
 
 def request(models, **values):

@@ -9,19 +9,19 @@ from huggingface_hub import constants
 
 from pila.errors import InputError
 from pila.generate.settings_file import by_hub_ids
-from pila.web.models import Limits, offer
+from pila.web.models import Limits, served_models
 from pila.web.schema import asked, to_request
 
 
 def test_the_embedded_pair_alone():
-    (name, model), *others = offer([], []).items()
+    (name, model), *others = served_models([], []).items()
     assert (name, model.place, others) == ("embedded", "embedded", [])
     assert model.adapters == {"embedded": "embedded"}
     assert (model.limits.side, model.limits.frames, model.limits.steps) == (64, 33, 50)
 
 
 def test_each_model_has_the_adapters_that_fit_it(wan_folder, adapter_folder):
-    models = offer([str(wan_folder)], [str(adapter_folder)])
+    models = served_models([str(wan_folder)], [str(adapter_folder)])
     assert list(models) == [wan_folder.name, "embedded"]
     assert models[wan_folder.name].adapters == {adapter_folder.name: str(adapter_folder)}
     assert models["embedded"].adapters == {"embedded": "embedded"}
@@ -50,7 +50,7 @@ def test_the_hub_is_asked_at_the_start_alone(
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda i, **k: asked_for.append(i) or real(i, **k)
     )
-    models = offer(["me/wan"], ["me/heat", "me/run"])
+    models = served_models(["me/wan"], ["me/heat", "me/run"])
     assert sorted(asked_for) == ["me/heat", "me/run", "me/wan"]
     assert list(models) == ["me/wan", "embedded"]
     assert models["me/wan"].place == str(model)
@@ -68,27 +68,27 @@ def test_the_hub_is_asked_at_the_start_alone(
 
 def test_limits_hold_for_every_model(wan_folder, adapter_folder):
     limits = Limits(steps=1, side=128, frames=41)
-    models = offer([str(wan_folder)], [str(adapter_folder)], limits)
+    models = served_models([str(wan_folder)], [str(adapter_folder)], limits)
     assert all(model.limits == limits for model in models.values())
     assert all(model.own.steps == 1 for model in models.values())
 
 
 def test_refusals(wan_folder, adapter_folder, tmp_path):
     with pytest.raises(InputError, match="there is no model nowhere"):
-        offer(["nowhere"], [])
+        served_models(["nowhere"], [])
     with pytest.raises(InputError, match="no adapter fits model"):
-        offer([str(wan_folder)], [])
+        served_models([str(wan_folder)], [])
     with pytest.raises(InputError, match="fits none of the models embedded"):
-        offer([], [str(adapter_folder)])
+        served_models([], [str(adapter_folder)])
     with pytest.raises(InputError, match="fits none of the models"):
-        offer([], ["none"])
+        served_models([], ["none"])
     (tmp_path / wan_folder.name).symlink_to(wan_folder)
     twin = tmp_path / "deeper" / adapter_folder.name
     twin.mkdir(parents=True)
     with pytest.raises(InputError, match="would both be called"):
-        offer([str(wan_folder)], [str(adapter_folder), str(twin)])
+        served_models([str(wan_folder)], [str(adapter_folder), str(twin)])
     with pytest.raises(InputError, match="raise --max-frames and --max-side"):
-        offer([], [], Limits(side=48))
+        served_models([], [], Limits(side=48))
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_prompts_of_a_checkout(tmp_path, capsys):
     step = ["evaluate", "phygenbench", "prompts", "--out", str(out)]
     assert run([*step, "--source", str(checkout)]) == 0
     assert "160 prompts, 160 clips each method" in capsys.readouterr().out
-    assert json.loads(out.read_text())["profile"] == "phygenbench"
+    assert json.loads(out.read_text())["benchmark"] == "phygenbench"
     assert run(step) == 2
     assert "clone it and give it with --source" in capsys.readouterr().err
     assert run([*step, "--source", str(tmp_path / "none")]) == 2

@@ -130,7 +130,7 @@ def test_pictures_are_made_by_one_target():
     writers = done.stdout + (root / "benchmarks/scaling.py").read_text()
     writers += "".join(
         (root / "src/pila/lab/experiments" / name).read_text()
-        for name in ("showcase.py", "results/summary.py")
+        for name in ("showcase.py", "tables/summary.py")
     )
     pictures = {
         p.name for kind in ("png", "webp", "gif") for p in (root / "docs").rglob(f"*.{kind}")

@@ -12,9 +12,13 @@ from pila.score.residual_score import bank_scores, residual_scores
 CAPTION = "a red ball is thrown high"
 
 
-@pytest.fixture
-def adapter(runs):
-    return str(runs / "embedded-0" / "adapter")
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """A tiny one of random weights, of the embedded text encoder's width."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("adapter")
+    PilaAdapter(latent_channels=16, text_dim=64, hidden_width=8).save_pretrained(folder)
+    return str(folder)
 
 
 def test_a_score_is_the_mean_residual_of_the_named_categories(adapter):
@@ -43,28 +47,28 @@ def test_a_score_is_the_mean_residual_of_the_named_categories(adapter):
     assert found[1] == pytest.approx(both.item(), rel=1e-5)
 
 
-def test_a_clip_scores_the_same_in_any_company(adapter, world_folder):
+def test_a_clip_scores_the_same_in_any_company(adapter):
     torch.manual_seed(1)
     latents = torch.randn(3, 16, 3, 6, 6)
-    how = {"adapter": adapter, "model": str(world_folder)}
+    how = {"adapter": adapter, "model": "embedded"}
     together = residual_scores(latents, [CAPTION, "hot metal", CAPTION], **how)
     alone = residual_scores(latents[1:2], ["hot metal"], **how)
     assert together[1] == pytest.approx(alone[0].item(), rel=1e-5)
 
 
-def test_a_caption_without_categories_is_held_against_all(adapter, world_folder):
+def test_a_caption_without_categories_is_held_against_all(adapter):
     torch.manual_seed(1)
     latents = torch.randn(1, 16, 5, 6, 6)  # second differences in time take four frames
-    how = {"adapter": adapter, "model": str(world_folder)}
+    how = {"adapter": adapter, "model": "embedded"}
     none = residual_scores(latents, ["xyzzy"], **how)
     every = residual_scores(latents, ["xyzzy"], categories=[list(Category)], **how)
     assert torch.equal(none, every)
 
 
-def test_wrong_input_is_named(adapter, world_folder, runs):
+def test_wrong_input_is_named(adapter, plain_adapter_folder):
     latents = torch.zeros(2, 16, 3, 6, 6)
     with pytest.raises(InputError, match="1 captions for 2 clips"):
-        residual_scores(latents, [CAPTION], adapter=adapter, model=str(world_folder))
-    plain = str(runs / "ablation-plain-adapter-0" / "adapter")
+        residual_scores(latents, [CAPTION], adapter=adapter, model="embedded")
+    plain = str(plain_adapter_folder)
     with pytest.raises(InputError, match="only a PilaAdapter's bank is scored"):
-        residual_scores(latents, [CAPTION] * 2, adapter=plain, model=str(world_folder))
+        residual_scores(latents, [CAPTION] * 2, adapter=plain, model="embedded")

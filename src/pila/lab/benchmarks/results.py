@@ -129,7 +129,7 @@ def read_result(path: Path) -> Result:
             f"{path} is no result of pila ({_FORM}); make one with the aggregate step and --out"
         )
     result = Result(
-        benchmark=content["profile"],
+        benchmark=content["benchmark"],
         method=content["method"],
         measures={
             name: {key: (above, below) for key, (above, below) in rows.items()}

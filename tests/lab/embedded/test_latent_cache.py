@@ -6,10 +6,10 @@ import pytest
 import torch
 from tests.pipelines import tiny
 
-from pila.data import latents
 from pila.data.corpus import CorpusConfig
 from pila.data.latents import normalise
 from pila.errors import InputError
+from pila.lab.embedded import latent_cache
 from pila.lab.embedded.latent_cache import SHARD, LatentCache
 from pila.lab.world.corpus import canvas_of, item_of, make
 from pila.physics.bank import Category
@@ -78,7 +78,7 @@ def test_a_batch(cache):
 def test_a_second_cache_reads_the_file(cache, vae_folder, monkeypatch):
     first = cache.batch([1, 2])
     monkeypatch.setenv("PILA_CACHE", str(cache.folder.parents[1]))
-    monkeypatch.setattr(latents, "_encode", _not_reached)
+    monkeypatch.setattr(latent_cache, "_encode", _not_reached)
     second = LatentCache(vae_folder, WORLD).batch([1, 2])
     assert torch.equal(first[0], second[0])
     assert first[1] == second[1]

@@ -116,7 +116,7 @@ class PilaApply:
                     "INT",
                     {"default": -1, "min": -1, "max": 8, "tooltip": "-1: the adapter's own."},
                 ),
-                "reference": (
+                "velocity_source": (
                     ["cond", "guided"],
                     {"tooltip": "The velocity that the adapter reads."},
                 ),
@@ -143,7 +143,7 @@ class PilaApply:
         start_percent: float,
         end_percent: float,
         top_k: int = -1,
-        reference: str = "cond",
+        velocity_source: str = "cond",
     ) -> tuple[Any, Any]:
         """A corrected clone of the model, and a record that its samplings fill.
 
@@ -166,7 +166,7 @@ class PilaApply:
             categories=names,
             top_k=None if top_k < 0 else top_k,
             strength=strength,
-            reference=reference,
+            velocity_source=velocity_source,
             first_sigma=float(sampling.percent_to_sigma(start_percent)),
             last_sigma=float(sampling.percent_to_sigma(end_percent)),
         )

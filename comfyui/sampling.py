@@ -52,7 +52,7 @@ class Settings:
     categories: tuple[str, ...]
     top_k: int | None
     strength: float
-    reference: str
+    velocity_source: str
     first_sigma: float
     last_sigma: float
 
@@ -122,11 +122,11 @@ class _Run:
         record.recorder, record.sigmas = None, []
         self._sigmas = sigmas.tolist()
         options = CorrectionOptions.checked(
-            labels=list(settings.categories) or None,
+            categories=list(settings.categories) or None,
             top_k=settings.top_k,
             adapter_scale=settings.strength,
             step_window=None,  # noise levels bound the correction here, in `denoised`
-            reference=settings.reference,
+            velocity_source=settings.velocity_source,
             num_prompts=1,
             num_steps=max(1, len(self._sigmas) - 1),
         )
@@ -142,7 +142,7 @@ class _Run:
         if not settings.last_sigma <= sigma <= settings.first_sigma:
             return denoised
         x, positive = x_t.float(), args["cond"][0]
-        if settings.reference == "cond":
+        if settings.velocity_source == "cond":
             self.correction.conditional.keep((x - args["cond_denoised"].float()) / sigma)
         self.correction.text = pool_text(positive["cross_attn"].to(x.device).float())
         # Wan 2.2 5B keeps given frames clean in x_t and tells its denoiser so by this mask.

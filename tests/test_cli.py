@@ -28,8 +28,9 @@ PROMPT = "a red ball falls"
         (
             ["generate"],
             "--model --adapter --output --seed --steps --guidance-scale --height --width "
-            "--num-frames --negative-prompt --adapter-scale --step-window --top-k --labels "
-            "--parser --reference --compare --explain --json --device --dtype --offload --from",
+            "--num-frames --negative-prompt --adapter-scale --step-window --top-k --categories "
+            "--parser --velocity-source --compare --explain --json --device --dtype --offload "
+            "--from",
         ),
         (
             ["serve"],
@@ -167,7 +168,7 @@ def _not_reached(*args, **kwargs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--labels", "rigid_boody"], "did you mean rigid_body"),
+        (["--categories", "rigid_boody"], "did you mean rigid_body"),
         (["--top-k", "9"], "top_k is 9"),
         (["--top-k", "-1"], "top_k is -1"),
         (["--height", "40"], "height is 40; it must be a multiple of 16"),

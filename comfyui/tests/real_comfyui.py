@@ -129,7 +129,7 @@ def compare(nodes: Any, found: dict[str, Any]) -> None:
     frozen = sampled(model)
     cases: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
         ("whole", {}, {}),
-        ("cond", {"reference": "cond"}, {"reference": "cond"}),
+        ("cond", {"velocity_source": "cond"}, {"velocity_source": "cond"}),
         ("window", {"start_percent": 0.5, "strength": 2.0}, {"adapter_scale": 2.0}),
     )
     for name, node, call in cases:
@@ -143,7 +143,7 @@ def compare(nodes: Any, found: dict[str, Any]) -> None:
             PilaWanPipeline(**parts, adapter=adapter),
             latents=noise,
             guidance_scale=4.0,
-            labels=["collision"],
+            categories=["collision"],
             **call,
         )
         found[name] = {

@@ -157,9 +157,9 @@ def apply(nodes: dict[str, Any], model: Any, adapter: Any, **options: Any) -> tu
     ("node", "call"),
     [
         ({}, {}),
-        ({"categories": "fluid", "top_k": 1}, {"labels": ["fluid"], "top_k": 1}),
+        ({"categories": "fluid", "top_k": 1}, {"categories": ["fluid"], "top_k": 1}),
         ({"strength": 2.0}, {"adapter_scale": 2.0}),
-        ({"reference": "cond"}, {"reference": "cond"}),
+        ({"velocity_source": "cond"}, {"velocity_source": "cond"}),
         ({"start_percent": 0.2}, {"step_window": (2, 3)}),
         ({"end_percent": 0.5}, {"step_window": (1, 2)}),
     ],

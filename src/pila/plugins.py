@@ -21,7 +21,7 @@ Group = Literal[
 """`recipes`: functions that return a TrainConfig or Stages, or a mapping of such by name.
 `training_tasks`: classes as `pila.train.loop.Task`. `clip_sources`: see
 `pila.data.sources.ClipMaker`. `law_measures`: (scene, frames) -> errors by law. `label_parsers`:
-prompt -> Labels. `judges`: see `pila.lab.benchmarks.judges.base.Judge`."""
+prompt -> `pila.labels.parse.Parse`. `judges`: see `pila.lab.benchmarks.judges.base.Judge`."""
 
 
 @cache

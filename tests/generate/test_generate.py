@@ -83,7 +83,9 @@ def test_a_plain_adapter_is_recorded_as_far_as_it_goes(request_for, plain_adapte
 
 def test_options_reach_the_adapter(request_for):
     report = generate(
-        request_for(labels="optical,thermal", top_k=2, step_window="2-2", reference="cond")
+        request_for(
+            categories="optical,thermal", top_k=2, step_window="2-2", velocity_source="cond"
+        )
     )
     assert report.parser == "given"
     assert report.categories == ["optical", "thermal"]
@@ -93,7 +95,7 @@ def test_options_reach_the_adapter(request_for):
 
 def test_json_is_the_only_output(tiny_args, tmp_path, capsys):
     out = tmp_path / "clip.mp4"
-    code = run([*tiny_args, "--output", str(out), "--top-k", "0", "--labels", "none", "--json"])
+    code = run([*tiny_args, "--output", str(out), "--top-k", "0", "--categories", "none", "--json"])
     printed = capsys.readouterr()
     assert code == 0
     assert printed.err == ""

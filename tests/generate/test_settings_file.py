@@ -21,7 +21,7 @@ def made(wan_folder, adapter_folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("made")
     args = ["--model", str(wan_folder), "--adapter", str(adapter_folder), "--device", "cpu"]
     args += ["--seed", "7", "--adapter-scale", "0.7", "--step-window", "1-2", "--top-k", "3"]
-    args += ["--steps", "3", "--negative-prompt", "a blur", "--reference", "cond"]
+    args += ["--steps", "3", "--negative-prompt", "a blur", "--velocity-source", "cond"]
     assert run(["generate", PROMPT, *args, "--output", str(place / "clip.mp4")]) == 0
     return place
 
@@ -42,7 +42,7 @@ def test_the_file_leaves_nothing_open(made, wan_folder, adapter_folder):
     assert record["pila_generate"] == 1
     assert set(record["made_with"]) == {"pila", "torch", "diffusers", "transformers"}
     values = record["settings"]
-    assert values["labels"] == "collision,rigid_body"  # as the parser found
+    assert values["categories"] == "collision,rigid_body"  # as the parser found
     assert (values["height"], values["num_frames"], values["guidance_scale"]) == (32, 9, 2.0)
     assert values["fps"] == 8
     assert (values["device"], values["dtype"]) == ("cpu", "float32")
@@ -85,8 +85,8 @@ def test_another_prompt_has_its_own_categories(made, tmp_path):
     other = "ice melts on a hot pan"
     changed = settings_after(tmp_path, made, other)
     assert changed["prompt"] == other
-    assert "phase_change" in changed["labels"]
-    assert settings_after(tmp_path, made, other, "--labels", "fluid")["labels"] == "fluid"
+    assert "phase_change" in changed["categories"]
+    assert settings_after(tmp_path, made, other, "--categories", "fluid")["categories"] == "fluid"
 
 
 def write(path, change):
@@ -117,7 +117,7 @@ def with_settings(**values):
         (with_settings(output="/etc/passwd"), "unknown key 'output'"),
         (with_settings(seed="3"), "seed in .* is '3': Input should be a valid integer"),
         (with_settings(seed=1.5), "seed in .* is 1.5"),
-        (with_settings(reference="both"), "reference in .* is 'both'"),
+        (with_settings(velocity_source="both"), "velocity_source in .* is 'both'"),
         (with_settings(prompt=None), "prompt in .* is None"),
     ],
 )
@@ -140,7 +140,9 @@ def test_a_short_file_takes_the_defaults(tmp_path):
 
 
 def test_written_and_read(tmp_path):
-    request = GenerateRequest(prompt='“ice”\n"melts"', adapter_scale=0.5, labels="none", top_k=0)
+    request = GenerateRequest(
+        prompt='“ice”\n"melts"', adapter_scale=0.5, categories="none", top_k=0
+    )
     write_settings(tmp_path / "a-settings.json", request)
     assert read_settings(tmp_path / "a-settings.json") == request
 

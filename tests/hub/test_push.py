@@ -64,7 +64,7 @@ def test_push_and_load_back(
     assert b"license: apache-2.0" in there.files["README.md"]
 
     made = ["generate", "a red ball falls", "--model", str(wan_folder), "--device", "cpu"]
-    made += ["--labels", "none", "--output", str(tmp_path / "clip.mp4"), "--adapter"]
+    made += ["--categories", "none", "--output", str(tmp_path / "clip.mp4"), "--adapter"]
     back = pila(*made, REPO)
     assert run([*made, str(adapter_folder), "--json"]) == 0
     local = json.loads(capsys.readouterr().out)

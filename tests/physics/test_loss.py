@@ -211,7 +211,7 @@ def test_with_a_reference_neither_shrinking_nor_inflating_pays(category: Categor
     fields = some_fields()
 
     def total(f: Fields) -> Tensor:
-        return residual_loss(f, category, FD, K, reference=fields).total
+        return residual_loss(f, category, FD, K, baseline_fields=fields).total
 
     torch.testing.assert_close(total(fields), residual_loss(fields, category, FD, K).total)
     assert (total(scaled(fields, 1e-3)) > total(fields) - 1e-2).all()
@@ -223,8 +223,8 @@ def test_a_reference_s_size_is_what_divides(category: Category):
     fields, mask = some_fields(), torch.rand(2, 1, *GRID)
     before = {slot: 2 * f.flip(3) for slot, f in some_fields().items()}
 
-    def terms(f: Fields, form: Form, reference: Fields | None = None) -> Tensor:
-        options = {"form": form, "mask": mask, "reference": reference, "floor": 1e-20}
+    def terms(f: Fields, form: Form, baseline_fields: Fields | None = None) -> Tensor:
+        options = {"form": form, "mask": mask, "baseline_fields": baseline_fields, "floor": 1e-20}
         return residual_loss(f, category, FD, K, **options).terms
 
     def size(f: Fields) -> Tensor:
@@ -239,12 +239,12 @@ def test_a_reference_s_size_is_what_divides(category: Category):
 def test_the_plain_form_takes_no_reference():
     fields = some_fields()
     with pytest.raises(InputError, match="the plain form has none"):
-        residual_loss(fields, Category.FLUID, FD, K, form="plain", reference=fields)
+        residual_loss(fields, Category.FLUID, FD, K, form="plain", baseline_fields=fields)
 
 
 def test_a_reference_that_lacks_a_field_is_refused():
-    with pytest.raises(InputError, match="reference lacks"):
-        residual_loss(some_fields(), Category.FLUID, FD, K, reference={})
+    with pytest.raises(InputError, match="baseline_fields lacks"):
+        residual_loss(some_fields(), Category.FLUID, FD, K, baseline_fields={})
 
 
 def test_an_inflated_translation_no_longer_hides_a_residual():
@@ -259,7 +259,7 @@ def test_an_inflated_translation_no_longer_hides_a_residual():
     term = [BY_NAME["kinematic_consistency"]]
     before = residual_loss(fields, term, FD, K)
     freely = residual_loss(inflated, term, FD, K)
-    held = residual_loss(inflated, term, FD, K, reference=fields)
+    held = residual_loss(inflated, term, FD, K, baseline_fields=fields)
     assert (freely.total < 0.02 * before.total).all()
     torch.testing.assert_close(held.total, before.total)
 
@@ -267,7 +267,7 @@ def test_an_inflated_translation_no_longer_hides_a_residual():
 def test_a_field_at_rest_in_the_reference_may_begin_to_move():
     fields = some_fields()
     still = {slot: torch.zeros_like(f) for slot, f in fields.items()}
-    loss = residual_loss(fields, Category.THERMAL, FD, K, reference=still)
+    loss = residual_loss(fields, Category.THERMAL, FD, K, baseline_fields=still)
     assert (loss.total <= 10).all()
 
 

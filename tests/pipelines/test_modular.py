@@ -51,9 +51,9 @@ def parts(request: pytest.FixtureRequest, components: dict[str, Any]) -> dict[st
     "options",
     [
         {},
-        {"labels": ["fluid"], "top_k": 1},
+        {"categories": ["fluid"], "top_k": 1},
         {"adapter_scale": 2.0, "step_window": (2, 3)},
-        {"reference": "cond"},
+        {"velocity_source": "cond"},
     ],
     ids=str,
 )
@@ -65,15 +65,17 @@ def test_same_latents_as_the_pipeline(
     assert not torch.equal(latents(modular(parts, None)), expected)
 
 
-@pytest.mark.parametrize("reference", ["guided", "cond"])
+@pytest.mark.parametrize("velocity_source", ["guided", "cond"])
 def test_same_latents_with_two_denoisers(
-    components_22: dict[str, Any], live: PilaAdapter, reference: str
+    components_22: dict[str, Any], live: PilaAdapter, velocity_source: str
 ):
     expected = tiny.latents(
-        PilaWanPipeline(**components_22, adapter=live), guidance_scale=SCALE, reference=reference
+        PilaWanPipeline(**components_22, adapter=live),
+        guidance_scale=SCALE,
+        velocity_source=velocity_source,
     )
     pipeline = modular(components_22, live)
-    assert torch.equal(latents(pipeline, reference=reference), expected)
+    assert torch.equal(latents(pipeline, velocity_source=velocity_source), expected)
 
 
 def test_same_latents_of_a_batch(components: dict[str, Any], live: PilaAdapter):
@@ -84,12 +86,16 @@ def test_same_latents_of_a_batch(components: dict[str, Any], live: PilaAdapter):
         PilaWanPipeline(**components, adapter=live),
         prompts,
         guidance_scale=SCALE,
-        labels=labels,
+        categories=labels,
         latents=noise,
         num_videos_per_prompt=2,
     )
     found = latents(
-        modular(components, live), prompts, labels=labels, latents=noise, num_videos_per_prompt=2
+        modular(components, live),
+        prompts,
+        categories=labels,
+        latents=noise,
+        num_videos_per_prompt=2,
     )
     assert torch.equal(found, expected)
 
@@ -101,7 +107,7 @@ def test_untrained_adapter_changes_no_bit(wan22: bool, dtype: torch.dtype):
     seen: list[Any] = []
     pipeline = modular(parts, small_adapter())
     pipeline.to(dtype)
-    found = latents(pipeline, labels=["fluid"], record=seen)
+    found = latents(pipeline, categories=["fluid"], record=seen)
     assert len(seen) == tiny.CALL["num_inference_steps"]
     assert torch.equal(found, latents(modular(parts, None, plain=True)))
 
@@ -131,8 +137,8 @@ def test_clip_is_decoded(components: dict[str, Any], live: PilaAdapter):
     [
         ({"top_k": 9}, "top_k is 9"),
         ({"step_window": (2, 4)}, "the steps run from 1 to 3"),
-        ({"labels": ["fluids"]}, "unknown category 'fluids'"),
-        ({"reference": "uncond"}, "use 'guided' or 'cond'"),
+        ({"categories": ["fluids"]}, "unknown category 'fluids'"),
+        ({"velocity_source": "uncond"}, "use 'guided' or 'cond'"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -153,7 +159,7 @@ def test_hooks_are_gone_after_an_exception(components: dict[str, Any], live: Pil
 
     pipeline = modular(components, live)
     with pytest.raises(KeyboardInterrupt):
-        latents(pipeline, record=stop, reference="cond")
+        latents(pipeline, record=stop, velocity_source="cond")
     assert not components["transformer"]._forward_hooks
 
 

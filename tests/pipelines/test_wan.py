@@ -54,7 +54,7 @@ def test_untrained_adapter_changes_no_bit(
     plain = WanPipeline(**parts)
     pipeline = corrected(parts, small_adapter(gate="quadratic"))
     pipeline.to(dtype)  # the components are shared
-    options = {"guidance_scale": guidance_scale, "labels": ["fluid"], "record": (seen := [])}
+    options = {"guidance_scale": guidance_scale, "categories": ["fluid"], "record": (seen := [])}
     with_adapter = tiny.latents(pipeline, **options)
     without = tiny.latents(plain, guidance_scale=guidance_scale)
     assert len(seen) == tiny.CALL["num_inference_steps"]
@@ -155,7 +155,7 @@ def test_several_prompts_and_videos_match_their_rows(pipeline: PilaWanPipeline):
     seen: list[Any] = []
     options = {"num_videos_per_prompt": 2, "max_sequence_length": 16, "record": seen}
     prompts = [tiny.PROMPT, tiny.OTHER_PROMPT]
-    batch = tiny.latents(pipeline, prompts, latents=noise, labels=labels, **options)
+    batch = tiny.latents(pipeline, prompts, latents=noise, categories=labels, **options)
     assert batch.shape == noise.shape
     prior = seen[0].route.scores - seen[0].route.logits
     order = list(Category)
@@ -166,7 +166,7 @@ def test_several_prompts_and_videos_match_their_rows(pipeline: PilaWanPipeline):
     torch.testing.assert_close(prior, expected)
     for i in range(4):
         alone = tiny.latents(
-            pipeline, prompts[i // 2], latents=noise[i : i + 1], labels=labels[i // 2]
+            pipeline, prompts[i // 2], latents=noise[i : i + 1], categories=labels[i // 2]
         )
         torch.testing.assert_close(batch[i : i + 1], alone, rtol=1e-3, atol=1e-4)
 
@@ -181,7 +181,7 @@ def test_videos_per_prompt_with_prompt_embeds(pipeline: PilaWanPipeline):
         pipeline,
         embeds.repeat(2, 1, 1),
         negative_prompt_embeds=negative.repeat(2, 1, 1),
-        labels=[["fluid"], ["optical"]],
+        categories=[["fluid"], ["optical"]],
         record=seen,
     )
     assert seen[0].route.weights.shape == (2, 8)
@@ -194,10 +194,10 @@ def test_labels_and_top_k_change_the_route(pipeline: PilaWanPipeline):
         return seen[0].route.weights[0]
 
     fluid = list(Category).index(Category.FLUID)
-    neutral, prior = weights(), weights(labels=["fluid"])
+    neutral, prior = weights(), weights(categories=["fluid"])
     assert prior[fluid] > neutral[fluid]
-    assert torch.equal(weights(labels=[]), neutral)
-    assert torch.equal(weights(labels="fluid"), prior)
+    assert torch.equal(weights(categories=[]), neutral)
+    assert torch.equal(weights(categories="fluid"), prior)
     for k in (0, 1, 8):
         assert (weights(top_k=k) > 0).sum() == k
 
@@ -210,12 +210,12 @@ def test_record_takes_a_function_too(pipeline: PilaWanPipeline, frozen: torch.Te
 
 
 def test_reference_is_the_guided_or_the_conditional_velocity(components: dict[str, Any]):
-    def velocities(reference: str, guidance_scale: float) -> list[torch.Tensor]:
+    def velocities(velocity_source: str, guidance_scale: float) -> list[torch.Tensor]:
         adapter = small_adapter()  # untrained: both references then meet the same latents
         seen: list[torch.Tensor] = []
         adapter.register_forward_pre_hook(lambda module, args: seen.append(args[1].clone()))
         pipeline = corrected(components, adapter)
-        tiny.latents(pipeline, reference=reference, guidance_scale=guidance_scale)
+        tiny.latents(pipeline, velocity_source=velocity_source, guidance_scale=guidance_scale)
         return seen
 
     passes: list[torch.Tensor] = []
@@ -235,17 +235,17 @@ def test_reference_is_the_guided_or_the_conditional_velocity(components: dict[st
 
 def test_reference_changes_the_result_under_guidance(pipeline: PilaWanPipeline):
     for window in (None, (2, 3)):
-        guided = tiny.latents(pipeline, step_window=window, reference="guided")
+        guided = tiny.latents(pipeline, step_window=window, velocity_source="guided")
         assert not torch.equal(tiny.latents(pipeline, step_window=window), guided)
 
 
 def test_reference_cond_with_a_compiled_transformer(live: PilaAdapter):
     parts = tiny.components()
-    eager = tiny.latents(corrected(parts, live), reference="cond")
+    eager = tiny.latents(corrected(parts, live), velocity_source="cond")
     parts["transformer"].compile(backend="eager")
     pipeline = corrected(parts, live)
     tiny.latents(pipeline)  # compiled before anything watches it
-    compiled = tiny.latents(pipeline, reference="cond")
+    compiled = tiny.latents(pipeline, velocity_source="cond")
     torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5)
 
 
@@ -254,7 +254,7 @@ def test_everything_is_restored_after_an_exception(pipeline: PilaWanPipeline):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tiny.latents(pipeline, record=stop, reference="cond")
+        tiny.latents(pipeline, record=stop, velocity_source="cond")
     assert "step" not in vars(pipeline.scheduler)
     assert not pipeline.transformer._forward_hooks
     assert pipeline._correction is None
@@ -276,9 +276,9 @@ def test_non_finite_correction_names_step_and_sigma(components: dict[str, Any]):
         ({"step_window": (0, 2)}, "step_window is 0-2, but the steps run from 1 to 3"),
         ({"step_window": (2, 4)}, "step_window is 2-4"),
         ({"step_window": (3, 2)}, "step_window is 3-2"),
-        ({"reference": "uncond"}, "reference is 'uncond'; use 'guided' or 'cond'"),
-        ({"labels": ["fluids"]}, "unknown category 'fluids'; use rigid_body, elastic"),
-        ({"labels": [["fluid"], ["fluid"]]}, "labels has 2 lists for 1 prompts"),
+        ({"velocity_source": "uncond"}, "velocity_source is 'uncond'; use 'guided' or 'cond'"),
+        ({"categories": ["fluids"]}, "unknown category 'fluids'; use rigid_body, elastic"),
+        ({"categories": [["fluid"], ["fluid"]]}, "categories has 2 lists for 1 prompts"),
         ({"num_inference_steps": 0}, "num_inference_steps is 0"),
     ],
 )

@@ -36,12 +36,12 @@ def test_untrained_adapter_changes_no_bit(kind: str, dtype: torch.dtype):
     assert torch.equal(with_adapter, tiny.latents(plain, image=IMAGE))
 
 
-@pytest.mark.parametrize("reference", ["guided", "cond"])
+@pytest.mark.parametrize("velocity_source", ["guided", "cond"])
 @pytest.mark.parametrize("kind", ["wan21", "wan22", "ti2v"])
-def test_live_adapter_changes_the_result(kind: str, reference: str, live: PilaAdapter):
+def test_live_adapter_changes_the_result(kind: str, velocity_source: str, live: PilaAdapter):
     pipeline = PilaWanImageToVideoPipeline(**parts(kind), adapter=live)
     frozen = tiny.latents(pipeline, image=IMAGE, adapter_scale=0.0)
-    corrected = tiny.latents(pipeline, image=IMAGE, reference=reference)
+    corrected = tiny.latents(pipeline, image=IMAGE, velocity_source=velocity_source)
     assert (corrected - frozen).abs().mean() > 1e-3
 
 

@@ -264,7 +264,7 @@ def test_command_line(folder, tmp_path, capsys):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "empty.mp4").touch()
     files = [str(folder / "short.mp4"), str(tmp_path)]
-    assert run(["score", *files, "--labels", "collision", "--device", "cpu"]) == 2
+    assert run(["score", *files, "--categories", "collision", "--device", "cpu"]) == 2
     out, err = capsys.readouterr()
     assert "short.mp4" in out
     assert "2 of 3 videos could not be scored" in err
@@ -285,7 +285,7 @@ def test_nothing_to_score_is_refused_before_anything_is_loaded(tmp_path):
         find_videos([tmp_path / "none.mp4"])
     (tmp_path / "a.mp4").touch()
     with pytest.raises(InputError, match="unknown categor"):
-        score(ScoreRequest(videos=(tmp_path,), labels="magic"))
+        score(ScoreRequest(videos=(tmp_path,), categories="magic"))
 
 
 def test_a_plain_adapter_has_no_bank(folder, tmp_path):

@@ -19,7 +19,7 @@ from tests.mutations import flipped, of_json
 from tests.torture.ground import PROMPT, Ground
 from tests.torture.process import MEMORY, Command, hang_limit
 
-GENERATE = {"prompt": PROMPT, "labels": ["rigid_body"], "seed": 1, "steps": 1, "top_k": 2}
+GENERATE = {"prompt": PROMPT, "categories": ["rigid_body"], "seed": 1, "steps": 1, "top_k": 2}
 PATHS = ("call/v2/generate", "call/v2/categories", "call/generate", "call/categories", "queue/join")
 
 

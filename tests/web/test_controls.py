@@ -302,7 +302,7 @@ def start(visit, control):
     visit.settings = written["settings"]
     assert {name: visit.settings[name] for name in form} == form
     ticked = page.locator("#pila-labels label:has(input:checked)").all_inner_texts()
-    given = visit.settings["labels"].replace("_", " ").split(",")
+    given = visit.settings["categories"].replace("_", " ").split(",")
     assert sorted(text.strip() for text in ticked) == sorted(given)
     assert ("optical" in given) is by_hand
 

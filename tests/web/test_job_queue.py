@@ -139,7 +139,7 @@ def test_bad_requests_do_not_wait(queue, ask):
     with pytest.raises(InputError, match="steps is 0"):
         queue.submit("a", lambda token: ask(token, steps=0))
     with pytest.raises(InputError, match="did you mean fluid"):
-        queue.submit("a", lambda token: ask(token, labels="fluidd"))
+        queue.submit("a", lambda token: ask(token, categories="fluidd"))
     with pytest.raises(InputError, match="try 32"):
         queue.submit("a", lambda token: ask(token, height=33))
 

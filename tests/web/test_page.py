@@ -226,7 +226,7 @@ url, downloads, small = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 client = Client(url, download_files=downloads, verbose=False)
 seen = {"found": client.predict("two steel balls collide", api_name="/categories")}
 seen["made"] = client.predict(
-    "two steel balls collide", labels=["collision"], seed=3, api_name="/generate", **small
+    "two steel balls collide", categories=["collision"], seed=3, api_name="/generate", **small
 )
 for name, bad in (("steps", {"steps": 501}), ("model", {"model": "/etc"})):
     try:

@@ -24,7 +24,7 @@ def request(models, **values):
 def test_the_least(models):
     made = request(models)
     assert (made.prompt, made.model, made.adapter) == (PROMPT, "embedded", "embedded")
-    assert made.labels is None
+    assert made.categories is None
     assert made.compare
     assert made.output == OUT
     assert made.explain == OUT.parent / "explain"
@@ -34,7 +34,7 @@ def test_the_least(models):
 def test_everything(models):
     made = request(
         models,
-        labels=["fluid", "thermal"],
+        categories=["fluid", "thermal"],
         seed=9,
         steps=50,
         guidance_scale=2,
@@ -46,12 +46,12 @@ def test_everything(models):
         num_frames=33,
         negative_prompt="a blur",
     )
-    assert made.labels == "fluid,thermal"
+    assert made.categories == "fluid,thermal"
     assert (made.seed, made.steps, made.guidance_scale) == (9, 50, 2.0)
     assert (made.adapter_scale, made.step_window, made.top_k) == (-0.5, "2-4", 0)
     assert (made.height, made.width, made.num_frames) == (64, 48, 33)
     assert made.negative_prompt == "a blur"
-    assert request(models, labels=[], step_window="  ").labels == "none"
+    assert request(models, categories=[], step_window="  ").categories == "none"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_everything(models):
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
         ({"adapter_scale": -11}, "adapter_scale is 11"),
         ({"seed": None}, "seed is None"),
-        ({"labels": "fluid"}, "labels is 'fluid'"),
-        ({"labels": [1]}, "labels is 1"),
+        ({"categories": "fluid"}, "categories is 'fluid'"),
+        ({"categories": [1]}, "categories is 1"),
         ({"model": "/etc"}, "model '/etc' is not on offer here; use embedded"),
         ({"model": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"}, "not on offer"),
         ({"adapter": "none"}, "adapter 'none' is not on offer"),

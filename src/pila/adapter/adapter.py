@@ -181,7 +181,7 @@ class PilaAdapter(LatentAdapter):
         v: Tensor,
         sigma: Tensor,
         text: Tensor,
-        labels: Tensor | None = None,
+        category_mask: Tensor | None = None,
         *,
         top_k: int | None = None,
         active: Iterable[Slot | str] | None = None,
@@ -195,7 +195,7 @@ class PilaAdapter(LatentAdapter):
             v: the generator's prediction at them, of the same shape.
             sigma: noise levels in [0, 1], 1 = pure noise, [b].
             text: pooled embedding of the refined prompt, [b, text_dim]; see `pool_text`.
-            labels: categories that the prompt names, bool [b, 8]; None routes by c alone.
+            category_mask: categories that the prompt names, bool [b, 8]; None routes by c alone.
             top_k: experts for this call instead of the configured number.
             active: weak slots for this call instead of `fields.active`.
             return_details: return an `AdapterOutput` instead, from the same pass.
@@ -206,7 +206,7 @@ class PilaAdapter(LatentAdapter):
             InputError: for shapes that do not fit, or top_k outside 0..8.
             FloatingPointError: with check_finite, naming the first place that is not finite.
         """
-        self.check_inputs(x_t, v, sigma, text, labels)
+        self.check_inputs(x_t, v, sigma, text, category_mask)
         top_k = self.config["top_k"] if top_k is None else top_k
 
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())  # Eq. 1
@@ -215,7 +215,7 @@ class PilaAdapter(LatentAdapter):
         )  # Eq. 2
         estimate = self.fields(feature, active=active)  # Eq. 3, AFE
         c = self.condition(text, sigma)
-        route = self.router(c, labels, top_k=top_k)  # Eq. 4, LPMER
+        route = self.router(c, category_mask, top_k=top_k)  # Eq. 4, LPMER
         details = return_details or check_finite
 
         def refine(bank: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -71,10 +71,10 @@ class SafetensorsModel(ModelMixin, ConfigMixin):
 
 
 class LatentAdapter(SafetensorsModel):
-    """A network that maps (x_t, v, sigma, text, labels) to a gated correction dv."""
+    """A network that maps (x_t, v, sigma, text, category_mask) to a gated correction dv."""
 
     def check_inputs(
-        self, x_t: Tensor, v: Tensor, sigma: Tensor, text: Tensor, labels: Tensor | None
+        self, x_t: Tensor, v: Tensor, sigma: Tensor, text: Tensor, category_mask: Tensor | None
     ) -> None:
         """InputError if the inputs do not fit this adapter or one another. Reads shapes only."""
         channels, text_dim = self.config["latent_channels"], self.config["text_dim"]
@@ -97,9 +97,9 @@ class LatentAdapter(SafetensorsModel):
                 f"text has shape {tuple(text.shape)}; this adapter takes ({b}, {text_dim}): "
                 f"pool prompt embeddings with pila.adapter.pool_text"
             )
-        if labels is not None and labels.shape != (b, NUM_EXPERTS):
+        if category_mask is not None and category_mask.shape != (b, NUM_EXPERTS):
             raise InputError(
-                f"labels have shape {tuple(labels.shape)}; one flag per category needs "
+                f"category_mask has shape {tuple(category_mask.shape)}; a flag per category needs "
                 f"({b}, {NUM_EXPERTS})"
             )
 

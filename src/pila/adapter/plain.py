@@ -91,13 +91,13 @@ class PlainAdapter(LatentAdapter):
         v: Tensor,
         sigma: Tensor,
         text: Tensor,
-        labels: Tensor | None = None,
+        category_mask: Tensor | None = None,
         *,
         top_k: int | None = None,
         return_details: bool = False,
         check_finite: bool = False,
     ) -> Latent | PlainOutput:
-        """The gated correction [b, c, t, h, w] in float32; `labels` and `top_k` have no effect.
+        """The gated correction [b, c, t, h, w] in float32, whatever `category_mask` and `top_k`.
 
         Arguments are those of `PilaAdapter.forward`; with `return_details` a `PlainOutput` from
         the same pass.
@@ -106,7 +106,7 @@ class PlainAdapter(LatentAdapter):
             InputError: for shapes that do not fit.
             FloatingPointError: with check_finite, naming the first place that is not finite.
         """
-        self.check_inputs(x_t, v, sigma, text, labels)
+        self.check_inputs(x_t, v, sigma, text, category_mask)
         x0_hat = flow.clean_estimate(x_t.float(), v.float(), sigma.float())
         c = self.condition(text, sigma)
         x = self.stem(torch.cat([x0_hat, v.float()], dim=1).to(self.stem.weight.dtype))

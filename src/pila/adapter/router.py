@@ -12,7 +12,7 @@ from pila.physics.bank import Category
 
 NUM_EXPERTS = len(Category)
 
-Labels = Bool[Tensor, "b categories"]
+CategoryMask = Bool[Tensor, "b categories"]
 """Which categories a prompt names, in `Category` order."""
 
 
@@ -43,7 +43,7 @@ def check_top_k(top_k: int) -> int:
 
 
 class Router(nn.Module):
-    """Condition and labels -> Route."""
+    """Condition and category_mask -> Route."""
 
     def __init__(self, width: int, *, label_prior: float, temperature: float) -> None:
         super().__init__()
@@ -53,10 +53,14 @@ class Router(nn.Module):
         self.label_prior = label_prior
         self.temperature = temperature
 
-    def forward(self, condition: Condition, labels: Labels | None, *, top_k: int) -> Route:
-        """c [b, width], labels [b, 8] or None -> the route over `top_k` experts."""
+    def forward(
+        self, condition: Condition, category_mask: CategoryMask | None, *, top_k: int
+    ) -> Route:
+        """c [b, width], category_mask [b, 8] or None -> the route over `top_k` experts."""
         logits = self.mlp(condition).float()
-        scores = logits if labels is None else logits + self.label_prior * labels  # Eq. 22
+        scores = (
+            logits if category_mask is None else logits + self.label_prior * category_mask
+        )  # Eq. 22
         best, indices = scores.topk(check_top_k(top_k), dim=-1)  # Eq. 23
         weights = torch.zeros_like(scores)
         if top_k:

@@ -167,5 +167,5 @@ def _over_file(settings_file: Path, args: Sequence[str]) -> GenerateRequest:
     kept = read_settings(settings_file)
     request = parsed(kept)
     # The file's categories and refinement are those of its prompt; another prompt has its own.
-    other = replace(kept, labels=None, refined_prompt=None)
+    other = replace(kept, categories=None, refined_prompt=None)
     return request if request.prompt == kept.prompt else parsed(other)

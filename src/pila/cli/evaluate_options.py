@@ -68,7 +68,7 @@ class Generate:
     """Number of routed experts, 0 to 8."""
     parser: ParserName = "offline"
     """Who finds the prompts' categories."""
-    reference: Literal["guided", "cond"] = "cond"
+    velocity_source: Literal["guided", "cond"] = "cond"
     """The velocity that the adapter reads."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ...; under torchrun each process takes its own."""

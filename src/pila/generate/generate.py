@@ -128,7 +128,7 @@ def generate(
                     plan,
                     refined,
                     adapter_scale=request.adapter_scale,
-                    labels=[str(c) for c in parse.categories] or None,
+                    categories=[str(c) for c in parse.categories] or None,
                     record=recorder,
                     advance=partial(advance, corrected),
                 )
@@ -159,7 +159,7 @@ def generate(
         "adapter_scale": request.adapter_scale,
         "step_window": list(plan.window) if plan.window else None,
         "top_k": request.top_k,
-        "reference": request.reference,
+        "velocity_source": request.velocity_source,
         "refine": refined.mode,
         "invert_experts": request.invert_experts,
         "device": device,
@@ -224,8 +224,8 @@ def _refine(plan: Plan, parser: Parser | None) -> _Refined:
             if scene is None:
                 hint = _nothing_like_it(request.model, len(book.scenes), done.examples)
     drawn_as, shown = text, text or plan.prompt
-    if plan.labels is not None:
-        parse = Parse(refined_prompt=shown, categories=plan.labels, evidence={}, parser="given")
+    if plan.categories is not None:
+        parse = Parse(refined_prompt=shown, categories=plan.categories, evidence={}, parser="given")
     elif known and request.parser != "llm":
         evidence = dict.fromkeys(known, (f"the scene is {scene}",))
         parse = Parse(refined_prompt=shown, categories=known, evidence=evidence, parser="captions")
@@ -287,7 +287,7 @@ def _sample(
         correction |= {
             "step_window": plan.window,
             "top_k": request.top_k,
-            "reference": request.reference,
+            "velocity_source": request.velocity_source,
             "condition_prompt": refined.condition,
         }
 

@@ -141,7 +141,7 @@ class Plan:
     folder: Path
     sampling: Sampling
     window: tuple[int, int] | None
-    labels: tuple[Category, ...] | None
+    categories: tuple[Category, ...] | None
     """What the user named; None leaves it to the parser."""
     files: Files
     scenes: tuple[str, ...]
@@ -163,7 +163,7 @@ def prepare(request: GenerateRequest) -> Plan:
     if request.refined_prompt is not None:
         check_prompt(request.refined_prompt)
     check_numbers(request)
-    labels = None if request.labels is None else check_labels(request.labels)
+    categories = None if request.categories is None else check_categories(request.categories)
     files = plan_files(request)
 
     find_device(request.device)
@@ -193,7 +193,7 @@ def prepare(request: GenerateRequest) -> Plan:
         folder=folder,
         sampling=sampling,
         window=window,
-        labels=labels,
+        categories=categories,
         files=files,
         scenes=tuple(own_settings(folder).get("scenes", ())),
         captions=read_captions(folder),
@@ -201,13 +201,13 @@ def prepare(request: GenerateRequest) -> Plan:
     )
 
 
-def check_labels(labels: str) -> tuple[Category, ...]:
+def check_categories(categories: str) -> tuple[Category, ...]:
     """Categories from a comma-separated list; `none` is the empty tuple, for no prior.
 
     Raises:
         InputError: an unknown category, with the nearest known one.
     """
-    return () if labels.strip().lower() == "none" else parse_categories(labels)
+    return () if categories.strip().lower() == "none" else parse_categories(categories)
 
 
 def check_window(window: str | None, *, steps: int) -> tuple[int, int] | None:

@@ -52,7 +52,7 @@ class GenerateRequest:
     """First and last denoising step to correct, such as 1-50; all by default."""
     top_k: int | None = None
     """Number of routed experts, 0 to 8; the adapter's own by default."""
-    labels: str | None = None
+    categories: str | None = None
     """Categories, separated by commas, in place of the parser's; none for no prior."""
     parser: ParserName = "auto"
     """Who finds the prompt's categories. llm asks model PILA_LLM_MODEL (else OPENAI_MODEL) at
@@ -65,7 +65,7 @@ class GenerateRequest:
     latter."""
     refined_prompt: str | None = None
     """The refined prompt, in place of one that is made; settings files keep it."""
-    reference: Literal["guided", "cond"] = "cond"
+    velocity_source: Literal["guided", "cond"] = "cond"
     """The velocity that the adapter reads: of the conditional pass, as in training, or guided."""
     invert_experts: bool = False
     """Route ProPhy's experts by the opposite of what their routers say: a diagnostic."""

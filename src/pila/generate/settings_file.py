@@ -55,7 +55,7 @@ def settled(
         width=sampling.width,
         num_frames=sampling.num_frames,
         fps=sampling.fps,
-        labels=",".join(categories) or "none",
+        categories=",".join(categories) or "none",
         device=device,
         dtype=dtype,  # pyright: ignore[reportArgumentType]
     )

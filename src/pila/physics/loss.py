@@ -73,7 +73,7 @@ def residual_loss(
     form: Form | str = Form.RELATIVE,
     mask: Scalar | None = None,
     weights: Float[Tensor, " n"] | None = None,
-    reference: Mapping[Slot, AnyField] | None = None,
+    baseline_fields: Mapping[Slot, AnyField] | None = None,
     floor: float = 1e-10,
     check_finite: bool = True,
 ) -> ResidualLoss:
@@ -87,9 +87,9 @@ def residual_loss(
         form: "relative" (above) or "plain", the mean square of the pieces' sum.
         mask: where the relations are asked for, >= 0; its scale does not matter.
         weights: the adaptive weights a_kj, >= 0, normalised here; None weighs terms equally.
-        reference: the same fields of b samples, whose sizes (Σ ‖pᵢ‖)² are held against those of
-            `fields`, without gradient: a score up to 1 is divided by no more than the reference's
-            size. Both are measured in one pass: the price is a larger batch, not a second pass.
+        baseline_fields: the same fields of b samples, whose sizes (Σ ‖pᵢ‖)² are held against those
+            of `fields`, without gradient: a score up to 1 is divided by no more than their size
+            there. Both are measured in one pass: the price is a larger batch, not a second pass.
             The plain form is held against nothing.
         floor: mean square below which pieces count as absent.
         check_finite: look at the scores, which waits for an accelerator.
@@ -109,19 +109,19 @@ def residual_loss(
     fields = {slot: full(f) for slot, f in fields.items()}
     share = share_of(mask, next(iter(fields.values())))
     measured, shares = fields, share
-    if reference is not None:
+    if baseline_fields is not None:
         if form is Form.PLAIN:
-            raise InputError("reference is given, but the plain form has none; leave it out")
-        if missing := [str(slot) for slot in fields if slot not in reference]:
-            raise InputError(f"reference lacks {', '.join(missing)}, which the fields have")
-        measured = {s: torch.cat([f, full(reference[s]).detach()]) for s, f in fields.items()}
+            raise InputError("baseline_fields is given, but the plain form has none; leave it out")
+        if missing := [str(slot) for slot in fields if slot not in baseline_fields]:
+            raise InputError(f"baseline_fields lacks {', '.join(missing)}, which the fields have")
+        measured = {s: torch.cat([f, full(baseline_fields[s]).detach()]) for s, f in fields.items()}
         shares = torch.cat([share, share])
 
     sums, sizes = zip(
         *(_measure(r, measured, fd, k, shares, floor) for r in residuals), strict=True
     )
     top, size = torch.stack(sums, dim=1), torch.stack(sizes, dim=1)
-    if reference is not None:
+    if baseline_fields is not None:
         (top, _), (size, limit) = top.chunk(2), size.chunk(2)
         size = torch.minimum(size, limit.detach())
         size = size + _EXCESS * torch.relu(top - size)

@@ -50,7 +50,7 @@ def full(f: Field) -> Field:
 
 def variance_shares(
     fields: Mapping[Slot, AnyField],
-    reference: Mapping[Slot, AnyField],
+    baseline_fields: Mapping[Slot, AnyField],
     *,
     mask: Scalar | None = None,
 ) -> dict[Slot, Float[Tensor, " b"]]:
@@ -63,7 +63,7 @@ def variance_shares(
     for slot, field in fields.items():
         share = share_of(mask, full(field))
         now, before = (
-            mean_square(centred(full(f), share), share) for f in (field, reference[slot])
+            mean_square(centred(full(f), share), share) for f in (field, baseline_fields[slot])
         )
         shares[Slot(slot)] = torch.where(before > 0, now / before.clamp_min(TINY), torch.nan)
     return shares

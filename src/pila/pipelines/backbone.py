@@ -34,7 +34,7 @@ class VelocityAdapter(Protocol):
         v: Latent,
         sigma: Sigma,
         text: Tensor,
-        labels: Tensor | None = None,
+        category_mask: Tensor | None = None,
         *,
         top_k: int | None = None,
         return_details: bool = False,

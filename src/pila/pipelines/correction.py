@@ -12,7 +12,7 @@ from pila.errors import InputError
 from pila.physics.bank import Category
 from pila.pipelines.scheduler_hook import ConditionalVelocity
 
-Labels = Sequence[Category | str] | Sequence[Sequence[Category | str]] | Category | str
+CategoryNames = Sequence[Category | str] | Sequence[Sequence[Category | str]] | Category | str
 """Categories for all prompts, or one sequence of categories per prompt."""
 Record = list[Any] | Callable[[Any], None]
 """Receives each corrected step's AdapterOutput: a list to append to, or a function to call."""
@@ -25,30 +25,30 @@ class CorrectionOptions:
     """How one call is corrected.
 
     Attributes:
-        labels: bool [number of prompts, 8] in `Category` order, or None for no prior.
+        category_mask: bool [number of prompts, 8] in `Category` order, or None for no prior.
         top_k: number of routed experts, 0..8; None takes the adapter's own.
         scale: factor on dv beside the adapter's own; 0 is the frozen generator.
         step_window: first and last corrected step of the schedule, counted from 1, inclusive.
-        reference: the velocity that the adapter reads. "guided" is the one that the scheduler
+        velocity_source: the velocity that the adapter reads. "guided" is the one that the scheduler
             gets; "cond" that of the conditional pass, as in training. dv is added to the guided
             velocity either way, once, and guidance does not amplify it.
     """
 
-    labels: Tensor | None
+    category_mask: Tensor | None
     top_k: int | None
     scale: float
     step_window: tuple[int, int]
-    reference: Literal["guided", "cond"]
+    velocity_source: Literal["guided", "cond"]
 
     @classmethod
     def checked(
         cls,
         *,
-        labels: Labels | None,
+        categories: CategoryNames | None,
         top_k: int | None,
         adapter_scale: float,
         step_window: tuple[int, int] | None,
-        reference: str,
+        velocity_source: str,
         num_prompts: int,
         num_steps: int,
     ) -> Self:
@@ -63,8 +63,8 @@ class CorrectionOptions:
             raise InputError(f"top_k is {top_k}; there are {NUM_CATEGORIES} experts, so use 0..8")
         if not math.isfinite(adapter_scale):
             raise InputError(f"adapter_scale is {adapter_scale}; use a finite number such as 1.0")
-        if reference not in ("guided", "cond"):
-            raise InputError(f"reference is {reference!r}; use 'guided' or 'cond'")
+        if velocity_source not in ("guided", "cond"):
+            raise InputError(f"velocity_source is {velocity_source!r}; use 'guided' or 'cond'")
         first, last = (1, num_steps) if step_window is None else step_window
         if not 1 <= first <= last <= num_steps:
             raise InputError(
@@ -72,27 +72,29 @@ class CorrectionOptions:
                 f"first <= last within 1..{num_steps}"
             )
         return cls(
-            labels=None if labels is None else label_matrix(labels, num_prompts=num_prompts),
+            category_mask=None
+            if categories is None
+            else category_mask_of(categories, num_prompts=num_prompts),
             top_k=top_k,
             scale=float(adapter_scale),
             step_window=(first, last),
-            reference=reference,  # type: ignore[arg-type]
+            velocity_source=velocity_source,  # type: ignore[arg-type]
         )
 
 
-def label_matrix(labels: Labels, *, num_prompts: int) -> Tensor:
+def category_mask_of(categories: CategoryNames, *, num_prompts: int) -> Tensor:
     """Categories as a bool matrix [num_prompts, 8] in `Category` order.
 
     Raises:
         InputError: an unknown category, or as many label lists as do not match the prompts.
     """
-    listed: list[Any] = [labels] if isinstance(labels, str) else list(labels)
+    listed: list[Any] = [categories] if isinstance(categories, str) else list(categories)
     per_prompt = bool(listed) and not any(isinstance(label, str) for label in listed)
     rows = listed if per_prompt else [listed] * num_prompts
     if len(rows) != num_prompts:
         raise InputError(
-            f"labels has {len(rows)} lists for {num_prompts} prompts; give one list per prompt, or "
-            "one flat list for all"
+            f"categories has {len(rows)} lists for {num_prompts} prompts; give one list per prompt "
+            "or one flat list for all"
         )
     order = list(Category)
     matrix = torch.zeros(num_prompts, NUM_CATEGORIES, dtype=torch.bool)
@@ -133,7 +135,7 @@ class Correction:
         """dv at one step, in fp32, or None outside the step window."""
         options = self._options
         # Taken at every step: one left over would stand for the next step's velocity.
-        seen = self.conditional.take() if options.reference == "cond" else v
+        seen = self.conditional.take() if options.velocity_source == "cond" else v
         first, last = options.step_window
         if not first <= index + 1 <= last:
             return None
@@ -145,13 +147,13 @@ class Correction:
             clean, generated = self.frozen_frames
             x_t = (1 - generated) * clean + generated * x_t
             seen = generated * seen
-        labels = None if options.labels is None else _per_video(options.labels, batch)
+        mask = None if options.category_mask is None else _per_video(options.category_mask, batch)
         output = self._adapter(
             x_t,
             seen,
             torch.full((batch,), sigma, device=x_t.device),
             _per_video(self.text, batch),
-            None if labels is None else labels.to(x_t.device),
+            None if mask is None else mask.to(x_t.device),
             top_k=options.top_k,
             return_details=self._record is not None,
         )

@@ -4,7 +4,7 @@
     pipeline = blocks.init_pipeline(wan_repository)
     pipeline.load_components()
     pipeline.update_components(adapter=adapter)
-    pipeline(prompt=..., labels=["fluid"], output="videos")
+    pipeline(prompt=..., categories=["fluid"], output="videos")
 
 Modular diffusers calls itself experimental; `pila.pipelines.wan` is the front end that the command
 line uses.
@@ -27,7 +27,7 @@ from pila.adapter.condition import pool_text
 from pila.errors import InputError
 from pila.pipelines.attachments import denoisers_of
 from pila.pipelines.backbone import check_fit
-from pila.pipelines.correction import Correction, CorrectionOptions, Labels, Record
+from pila.pipelines.correction import CategoryNames, Correction, CorrectionOptions, Record
 from pila.pipelines.scheduler_hook import CorrectedVelocity, check_flow
 
 DENOISER = "denoiser"
@@ -67,9 +67,9 @@ def _loops(blocks: Any) -> Any:
 class PilaLoopDenoiser(ModularPipelineBlocks):
     """Runs a loop's denoiser block, then corrects the guided velocity that it leaves.
 
-    It stands around the denoiser rather than behind it, since `reference="cond"` has to see the
-    conditional pass. The options are those of `PilaWanPipeline.__call__`. Without an adapter, with
-    an untrained one, or at `adapter_scale=0` the result is the frozen pipeline's, bit for bit.
+    It stands around the denoiser rather than behind it, since `velocity_source="cond"` has to see
+    the conditional pass. The options are those of `PilaWanPipeline.__call__`. Without an adapter,
+    with an untrained one, or at `adapter_scale=0` the result is the frozen pipeline's, bit for bit.
 
     Args:
         denoiser: a block such as diffusers' `WanLoopDenoiser` or `Wan22LoopDenoiser`.
@@ -107,11 +107,11 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
             InputParam("latents", required=True, type_hint=Tensor, description="x_t."),
             InputParam("timesteps", required=True, type_hint=Tensor),
             InputParam("batch_size", required=True, type_hint=int, description="Prompts."),
-            InputParam("labels", type_hint=Labels, description="Categories of the prompts."),
+            InputParam("categories", type_hint=CategoryNames, description="Of the prompts."),
             InputParam("top_k", type_hint=int, description="Routed experts, 0..8."),
             InputParam("adapter_scale", default=1.0, type_hint=float),
             InputParam("step_window", type_hint=tuple, description="Corrected steps, from 1."),
-            InputParam("reference", default="cond", type_hint=str, description="Or guided."),
+            InputParam("velocity_source", default="cond", type_hint=str, description="Or guided."),
             InputParam("record", type_hint=Record, description="Receives each AdapterOutput."),
         ]
         names = {param.name for param in self._denoiser.inputs}
@@ -133,7 +133,7 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
             state.corrected = CorrectedVelocity(components.scheduler, state.correction)
         if components.adapter is None or state.adapter_scale == 0:
             return self._denoiser(components, block_state, i=i, t=t)
-        watched = denoisers_of(components) if state.reference == "cond" else []
+        watched = denoisers_of(components) if state.velocity_source == "cond" else []
         with state.correction.conditional.watch(*watched):
             components, block_state = self._denoiser(components, block_state, i=i, t=t)
         state.noise_pred = state.corrected(state.latents, state.noise_pred, t)
@@ -144,11 +144,11 @@ class PilaLoopDenoiser(ModularPipelineBlocks):
 
 def _correction(components: Any, state: Any) -> Correction:
     options = CorrectionOptions.checked(
-        labels=state.labels,
+        categories=state.categories,
         top_k=state.top_k,
         adapter_scale=state.adapter_scale,
         step_window=state.step_window,
-        reference=state.reference,
+        velocity_source=state.velocity_source,
         num_prompts=state.batch_size,
         num_steps=len(state.timesteps),
     )

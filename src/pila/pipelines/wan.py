@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from pila.adapter.condition import pool_text
 from pila.pipelines.backbone import check_fit
-from pila.pipelines.correction import Correction, CorrectionOptions, Labels, Record
+from pila.pipelines.correction import CategoryNames, Correction, CorrectionOptions, Record
 from pila.pipelines.scheduler_hook import check_flow, schedule_length, velocity_correction
 
 
@@ -47,11 +47,11 @@ class CorrectedPipeline:
     def __call__(
         self,
         *args: Any,
-        labels: Labels | None = None,
+        categories: CategoryNames | None = None,
         top_k: int | None = None,
         adapter_scale: float = 1.0,
         step_window: tuple[int, int] | None = None,
-        reference: str = "cond",
+        velocity_source: str = "cond",
         condition_prompt: str | list[str] | None = None,
         record: Record | None = None,
         **kwargs: Any,
@@ -62,15 +62,15 @@ class CorrectedPipeline:
         pipeline's, bit for bit. All arguments of the diffusers pipeline are taken as they are.
 
         Args:
-            labels: physical categories for all prompts, or one list of them per prompt; None
+            categories: physical categories for all prompts, or one list of them per prompt; None
                 leaves the routing without a prior.
             top_k: number of routed experts, 0..8; None takes the adapter's own.
             adapter_scale: factor on the correction, beside the adapter's own `default_scale`.
             step_window: first and last scheduler step to correct, counted from 1, inclusive; a
                 scheduler of second order has two for nearly every denoising step.
-            reference: velocity that the adapter reads: that of the conditional pass ("cond"), as
-                in training, or the "guided" one. The correction is added after guidance in both
-                cases.
+            velocity_source: velocity that the adapter reads: that of the conditional pass
+                ("cond"), as in training, or the "guided" one. The correction is added after guidance
+                in both cases.
             condition_prompt: what the adapter's condition is encoded from, a text for each prompt;
                 the prompt itself by default.
             record: a list, or a function, that receives each corrected step's AdapterOutput.
@@ -89,11 +89,11 @@ class CorrectedPipeline:
             check_flow(scheduler)
             steps = schedule_length(scheduler, steps) if steps > 0 else steps
         options = CorrectionOptions.checked(
-            labels=labels,
+            categories=categories,
             top_k=top_k,
             adapter_scale=adapter_scale,
             step_window=step_window,
-            reference=reference,
+            velocity_source=velocity_source,
             num_prompts=_num_prompts(call.arguments),
             num_steps=steps,
         )
@@ -101,7 +101,7 @@ class CorrectedPipeline:
             return run(*args, **kwargs)
         correction = Correction(adapter, options, record)
         correction.prompt = condition_prompt
-        watched = self._denoisers() if reference == "cond" else []
+        watched = self._denoisers() if velocity_source == "cond" else []
         outer, self._correction = self._correction, correction
         try:
             with (

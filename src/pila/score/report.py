@@ -64,7 +64,7 @@ class ScoreRequest:
     """The adapter whose bank is read; it belongs to that model."""
     caption: str = ""
     """What the videos show. Its categories are the ones that count; without it all eight are."""
-    labels: str | None = None
+    categories: str | None = None
     """Categories that count, separated by commas, in place of the caption's."""
     parser: ParserName = "auto"
     """Who finds the caption's categories, as in pila label."""
@@ -263,10 +263,10 @@ def windows(path: Path, view: Any) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def _labels(request: ScoreRequest) -> tuple[Category, ...]:
-    from pila.generate.plan import check_labels
+    from pila.generate.plan import check_categories
 
-    if request.labels is not None:
-        return check_labels(request.labels)
+    if request.categories is not None:
+        return check_categories(request.categories)
     if not request.caption:
         return ()
     from pila.labels.parser import make_parser

@@ -194,7 +194,7 @@ class CoupleTask(AdapterTask):
             after = read_fields(bank[chosen], head)
             needed = {slot for term in terms for slot in term.reads}
             # The paper's plain form is held against nothing.
-            reference = {slot: before[slot][chosen] for slot in needed} if relative else None
+            baseline_fields = {slot: before[slot][chosen] for slot in needed} if relative else None
             scored = residual_loss(
                 {slot: after[slot] for slot in needed},
                 terms,
@@ -202,7 +202,7 @@ class CoupleTask(AdapterTask):
                 self.coefficients,
                 form=couple.residual_form,
                 mask=mask[chosen],
-                reference=reference,
+                baseline_fields=baseline_fields,
                 check_finite=self.checking,
             )
             losses.append(scored.total * share)

@@ -17,7 +17,7 @@ def add(handlers: Handlers) -> None:
 
     async def generate(
         prompt: str,
-        labels: list[str] | None = None,
+        categories: list[str] | None = None,
         model: str | None = None,
         adapter: str | None = None,
         seed: int = 0,

@@ -69,7 +69,7 @@ def _generates(
         ask = {name: values[component] for component, name in names.items()}
         ask["seed"] = ask["seed"] or 0
         ask["top_k"] = None if ask["top_k"] == form.OWN_K else ask["top_k"]
-        ask["labels"] = None if values[asked.auto] else ask["labels"]
+        ask["categories"] = None if values[asked.auto] else ask["categories"]
         yield {parse: None}
         try:
             job = await handlers.take(ask, api.session_of(client), api.user_of(client))
@@ -100,7 +100,7 @@ def _generates(
         told = {} if busy else {asked.bar: ""}
         if auto and found is not None:
             told |= {
-                asked.inputs.labels: found["categories"],
+                asked.inputs.categories: found["categories"],
                 asked.found: fragments.evidence(found),
             }
         return told | _buttons(asked, busy=busy)
@@ -123,7 +123,7 @@ def _generates(
         trigger_mode="once",
         **PRIVATE,
     )
-    outputs = [asked.bar, *buttons, asked.inputs.labels, asked.found]
+    outputs = [asked.bar, *buttons, asked.inputs.categories, asked.found]
     for ended in (started.then, started.failure):  # `then` alone does not follow a failure
         ended(on_end, [asked.auto, parse], outputs, **PRIVATE)
     started.then(None, js=REVEAL, **PRIVATE)
@@ -148,16 +148,16 @@ def _finds(handlers: Handlers, asked: Form) -> None:
         except InputError as error:
             return {asked.said: fragments.message(str(error), kind="error")}
         return {
-            asked.inputs.labels: parse["categories"],
+            asked.inputs.categories: parse["categories"],
             asked.found: fragments.evidence(parse),
             asked.auto: True,
             asked.said: "",
         }
 
-    outputs = [asked.inputs.labels, asked.found, asked.auto, asked.said]
+    outputs = [asked.inputs.categories, asked.found, asked.auto, asked.said]
     asked.find.click(on_find, asked.inputs.prompt, outputs, **PRIVATE)
     # In the browser alone: an answer that comes later would undo what is ticked meanwhile.
-    asked.inputs.labels.input(
+    asked.inputs.categories.input(
         None, None, [asked.auto, asked.found], js="() => [false, '']", **PRIVATE
     )
 

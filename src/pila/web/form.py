@@ -24,7 +24,7 @@ class Inputs:
     """Components whose values make a request, each by its name in `web.schema.GenerateBody`."""
 
     prompt: gr.Textbox
-    labels: gr.CheckboxGroup
+    categories: gr.CheckboxGroup
     seed: gr.Number
     steps: gr.Slider
     guidance_scale: gr.Slider
@@ -87,7 +87,7 @@ def lay_out(models: dict[str, ServedModel]) -> Form:
     examples.click(
         None, examples, prompt, js=f"(at) => {json.dumps(EXAMPLES)}[at]", api_visibility="private"
     )
-    labels = gr.CheckboxGroup(
+    categories = gr.CheckboxGroup(
         [(category.replace("_", " "), str(category)) for category in Category],
         label="Categories of physics that the prompt is about",
         elem_id="pila-labels",
@@ -114,7 +114,7 @@ def lay_out(models: dict[str, ServedModel]) -> Form:
     with gr.Accordion("Correction: strength, steps, adapter", open=False):
         correction = _correction(models)
     return Form(
-        inputs=Inputs(prompt=prompt, labels=labels, **sampling, **correction),
+        inputs=Inputs(prompt=prompt, categories=categories, **sampling, **correction),
         found=found,
         auto=auto,
         find=find,

@@ -25,7 +25,7 @@ class GenerateBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     prompt: str
-    labels: list[str] | None = None
+    categories: list[str] | None = None
     model: str | None = None
     adapter: str | None = None
     seed: int = 0
@@ -121,7 +121,7 @@ def to_request(
         adapter_scale=ask.adapter_scale,
         step_window=(ask.step_window or "").strip() or None,
         top_k=ask.top_k,
-        labels=None if ask.labels is None else ",".join(ask.labels) or "none",
+        categories=None if ask.categories is None else ",".join(ask.categories) or "none",
         parser=parser,
         compare=True,
         explain=output.parent / "explain",

@@ -154,7 +154,7 @@ def test_keys_tell_apart_what_changes_clips_and_nothing_else(protocol, pila, run
         {"adapter": str(runs / "embedded-1" / "adapter")},
         {"adapter_scale": 0.5},
         {"step_window": (1, 1)},
-        {"reference": "guided"},
+        {"velocity_source": "guided"},
         {"top_k": 2},
         {"labels": "none"},
         {"best_of": 2, "scorer": pila.adapter},

@@ -60,7 +60,7 @@ class Method:
     adapter_scale: float = 1.0
     step_window: tuple[int, int] | None = None
     top_k: int | None = None
-    reference: str = "cond"
+    velocity_source: str = "cond"
     parser: str = "offline"
 
 
@@ -271,11 +271,11 @@ def _sample(
     extra: dict[str, Any] = {}
     if labels is not None:
         extra = {
-            "labels": list(labels) or None,
+            "categories": list(labels) or None,
             "adapter_scale": method.adapter_scale,
             "step_window": method.step_window,
             "top_k": method.top_k,
-            "reference": method.reference,
+            "velocity_source": method.velocity_source,
         }
     noise = torch.Generator("cpu").manual_seed(clip_seed(shared.seed, sample, item.prompt))
     try:

@@ -134,7 +134,7 @@ def make_clips(
                 adapter_scale=request.adapter_scale,
                 step_window=check_window(request.step_window, steps=sampling.steps),
                 top_k=request.top_k,
-                reference=request.reference,
+                velocity_source=request.velocity_source,
                 parser=request.parser,
             )
         )

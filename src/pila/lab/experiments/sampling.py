@@ -41,7 +41,7 @@ class Method:
     the same VAE and text encoder, such as a fine-tuned one."""
     adapter_scale: float = 1.0
     step_window: tuple[int, int] | None = None
-    reference: str = "cond"
+    velocity_source: str = "cond"
     top_k: int | None = None
     """Routed experts; None takes the adapter's own."""
     labels: str = "parsed"
@@ -280,10 +280,10 @@ def call_options(
     options |= {"num_inference_steps": settings["steps"], "output_type": "latent"}
     if method.adapter is not None:
         options |= {
-            "labels": told(method, captions, seeds),
+            "categories": told(method, captions, seeds),
             "adapter_scale": method.adapter_scale,
             "step_window": method.step_window,
-            "reference": method.reference,
+            "velocity_source": method.velocity_source,
             "top_k": method.top_k,
         }
     return options
@@ -364,7 +364,7 @@ def method_key(method: Method) -> list[Any]:
         is_generator(method.adapter),
         method.adapter_scale,
         method.step_window,
-        method.reference,
+        method.velocity_source,
         method.top_k,
         method.labels if method.adapter else None,
         method.best_of,

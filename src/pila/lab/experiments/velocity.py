@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pila.lab.experiments.sampling import Method
 from pila.physics.layout import Category
-from pila.pipelines.correction import label_matrix
+from pila.pipelines.correction import category_mask_of
 
 
 def frozen_velocity(pipe: Any, x_t: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def adapter_output(
     """
     from pila.adapter import pool_text
 
-    told = label_matrix([list(row) for row in labels], num_prompts=len(x_t)).to(x_t.device)
+    told = category_mask_of([list(row) for row in labels], num_prompts=len(x_t)).to(x_t.device)
     return pipe.adapter(
         x_t,
         v,

@@ -60,7 +60,7 @@ REFERENCE = Experiment(
     arms=(
         FROZEN,
         Arm(name="guided", recipes=_SHIPS),
-        Arm(name="cond", recipes=_SHIPS, reference="cond"),
+        Arm(name="cond", recipes=_SHIPS, velocity_source="cond"),
     ),
     against=("guided",),
 )

@@ -21,7 +21,7 @@ class Arm:
     adapter_scale: float = 1.0
     window: tuple[float, float] | None = None
     """First and last corrected step, as shares of the schedule; the paper's 41-50 is (0.8, 1)."""
-    reference: str = "guided"
+    velocity_source: str = "guided"
     """What all rows but those of `reference` read, though pipelines read the conditional velocity:
     tables were begun before development prompts had told which is better."""
     top_k: int | None = None

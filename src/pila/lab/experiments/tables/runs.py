@@ -209,7 +209,7 @@ class Runs:
                 adapter="+".join(places) or None,
                 adapter_scale=arm.adapter_scale,
                 step_window=window,
-                reference=arm.reference,
+                velocity_source=arm.velocity_source,
                 top_k=arm.top_k,
                 labels=arm.labels,
                 best_of=arm.best_of,

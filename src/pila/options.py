@@ -6,12 +6,13 @@ from filling the memory, running for a year, or failing when the result is to be
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from pila import plugins
 from pila.errors import InputError
 from pila.json_files import short
 
@@ -39,6 +40,11 @@ _MOST = {
     "vae_clips": 10_000_000,
     "width": 65_536,
 }
+_NAMED: dict[str, tuple[tuple[str, ...], plugins.Group]] = {
+    "parser": (("auto", "offline", "llm"), "pila.label_parsers"),
+    "judge": (("server", "local"), "pila.judges"),
+}
+"""Options that name one of pila's own, or one that a package lists in a group."""
 NAME_BYTES = 255
 """Of a file's name where the file system does not say."""
 PATH_BYTES = 4_096
@@ -60,6 +66,8 @@ def check_options(options: Any) -> None:
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, str):
             check_text(value, option)
+            if name in _NAMED:
+                check_name(value, option, *_NAMED[name])
         elif isinstance(value, Path):
             check_path(value, option)
         elif isinstance(value, float) and math.isnan(value):
@@ -68,6 +76,20 @@ def check_options(options: Any) -> None:
             most = _MOST.get(name, MOST)
             if abs(value) > most:
                 raise InputError(f"{option} is {short(value)}; at most {most:,} is taken")
+
+
+def check_name(value: str, what: str, own: Sequence[str], group: plugins.Group) -> None:
+    """Refuse a name that is neither pila's own nor listed by an installed package.
+
+    Raises:
+        InputError: with the names that there are.
+    """
+    known = [*own, *plugins.names(group)]
+    if value not in known:
+        raise InputError(
+            f"{what} is {short(value)}; choose from {', '.join(known)}, or install the "
+            f"package that lists it in {group}"
+        )
 
 
 def check_text(text: str, what: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pila import plugins
 from pila.cli.evaluate_options import (
     Aggregate,
     AggregateImaging,
@@ -111,6 +112,8 @@ def _make_judge(command: JudgeStep) -> Any:
 
         options = {"timeout": command.timeout, "retries": command.retries}
         return ServerJudge(ServerConfig.resolve(command.base_url, command.judge_model, **options))
+    if command.judge != "local":
+        return plugins.load("pila.judges", command.judge)()
     from pila.errors import InputError
     from pila.lab.benchmarks.judges.local import LocalJudge
     from pila.progress import only_own_progress

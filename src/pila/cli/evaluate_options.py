@@ -94,7 +94,7 @@ class JudgeStep:
     """The list that the prompts step wrote."""
     out: Path
     """Folder for files in the official form, each with a record of how it was judged."""
-    judge: Literal["server", "local"] = "server"
+    judge: str = "server"
     """server: any OpenAI-compatible one that takes images. local: a vision-language model here."""
     judge_model: str | None = None
     """The server's name for it (else PILA_JUDGE_MODEL), or a folder or hub id for local."""

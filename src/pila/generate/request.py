@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-ParserName = Literal["auto", "offline", "llm"]
+from pila import plugins
+
+if TYPE_CHECKING:
+    ParserName = str
+else:  # so that a mistype is noticed, and a shell completes it
+    ParserName = Literal[("auto", "offline", "llm", *plugins.names("pila.label_parsers"))]
 Refinement = Literal["auto", "off", "condition", "generator"]
 
 

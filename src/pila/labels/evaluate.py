@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from pila.labels.parser import Parser, ParserName, make_parser
+from pila.labels.parser import Parser, make_parser
 from pila.labels.prompt_set import load_prompts
 from pila.physics.layout import Category
 
@@ -86,7 +86,7 @@ class Options:
 
     half: Literal["development", "held_out", "all"] = "held_out"
     """Which half to score. Tune on development only."""
-    parser: ParserName = "offline"
+    parser: str = "offline"
     """Which parser to score."""
     json: bool = False
     """Print JSON in place of the table."""

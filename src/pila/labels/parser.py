@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pila import plugins
 from pila.errors import InputError
 from pila.labels.keywords import OfflineParser
 from pila.labels.parse import (
@@ -33,7 +34,6 @@ __all__ = [
     "Noted",
     "Parse",
     "Parser",
-    "ParserName",
     "ParserUnavailable",
     "check_prompt",
     "make_parser",
@@ -46,7 +46,6 @@ FAILURES, PAUSE = 3, 60.0
 FALLBACK = "fallback: "
 """What the note of an answer begins with that another parser gave in a model's place."""
 
-ParserName = Literal["auto", "offline", "llm"]
 logger = logging.getLogger(__name__)
 
 
@@ -159,7 +158,8 @@ def make_parser(
     for a minute.
 
     Args:
-        name: "auto", "offline" or "llm".
+        name: "auto", "offline", "llm", or one that a package lists in `pila.label_parsers`: then
+            what it lists is called without arguments.
         base_url: server, e.g. "http://localhost:8000/v1"; else the environment's
             PILA_LLM_BASE_URL or OPENAI_BASE_URL; else api.openai.com.
         model: model name; else PILA_LLM_MODEL or OPENAI_MODEL. Naming a model is what
@@ -174,6 +174,8 @@ def make_parser(
         InputError: unknown name or timeout; for `llm` also a missing model or key, or an address
             or variable that cannot be used.
     """
+    if name in plugins.names("pila.label_parsers"):
+        return plugins.load("pila.label_parsers", name)()
     if name not in ("auto", "offline", "llm"):
         raise InputError(f"unknown parser {name!r}; it is one of auto, offline, llm")
     if name == "offline":

@@ -69,7 +69,7 @@ class CorrectedPipeline:
             step_window: first and last scheduler step to correct, counted from 1, inclusive; a
                 scheduler of second order has two for nearly every denoising step.
             velocity_source: velocity that the adapter reads: that of the conditional pass
-                ("cond"), as in training, or the "guided" one. The correction is added after guidance
+                ("cond"), as in training, or the "guided" one. The correction comes after guidance
                 in both cases.
             condition_prompt: what the adapter's condition is encoded from, a text for each prompt;
                 the prompt itself by default.

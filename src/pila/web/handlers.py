@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pila.errors import InputError
-from pila.generate.request import GenerateRequest, ParserName
+from pila.generate.request import GenerateRequest
 from pila.labels.parser import ParserUnavailable, check_prompt, make_parser
 from pila.web.job_queue import SILENT, Job, JobQueue, Progress, told
 from pila.web.models import ServedModel
@@ -38,7 +38,7 @@ class Handlers:
     device: str = "auto"
     dtype: str = "auto"
     offload: str = "none"
-    parser: ParserName = "auto"
+    parser: str = "auto"
 
     def submit(self, values: dict[str, Any], session: str, client: str | None = None) -> Job:
         """Check what a web user sent and queue it; `client` is whose share of the queue it takes.

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pila.errors import InputError
-from pila.generate.request import GenerateRequest, ParserName
+from pila.generate.request import GenerateRequest
 from pila.web.models import ServedModel
 
 PROMPT_LIMIT = 2_000
@@ -74,7 +74,7 @@ def to_request(
     device: str,
     dtype: Any = "auto",
     offload: Any = "none",
-    parser: ParserName = "auto",
+    parser: str = "auto",
 ) -> GenerateRequest:
     """The request to generate, within the limits of the model that it names.
 

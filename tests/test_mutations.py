@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.json_faults import bad_ones
+from tests.mutations import bad_ones
 
 from pila.cli import run
 from pila.data import shard_files

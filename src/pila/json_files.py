@@ -1,5 +1,7 @@
 """Text and JSON that others wrote: read within bounds, checked by a schema, refused in a line."""
 
+import codecs
+import hashlib
 import json
 import reprlib
 import stat
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pila.errors import InputError
+from pila.files import whole_folder
 
 JSON_LIMIT = 64_000_000
 """Bytes of a JSON file that is read: the largest models' vocabularies have fewer."""
@@ -126,6 +129,45 @@ def checked(schema: type[Schema], value: Any, place: object, *, remedy: str = CO
 @cache
 def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
+
+
+def without_marks(folder: Path, kept: Path) -> Path:
+    """A folder whose JSON files other libraries can read: they refuse a byte order mark.
+
+    Args:
+        folder: with files, and folders of files.
+        kept: where a copy is made if a JSON file begins with a mark; all others are linked to.
+
+    Returns:
+        The folder itself where no file has a mark.
+
+    Raises:
+        InputError: a file cannot be read, or the copy not be written.
+    """
+    marked = {p for p in folder.rglob("*.json") if _has_mark(p)}
+    if not marked:
+        return folder
+    said = "\n".join(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in sorted(marked))
+    copy = kept / hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    if not copy.is_dir():
+        with whole_folder(copy) as beside:
+            for source in folder.rglob("*"):
+                place = beside / source.relative_to(folder)
+                if source in marked:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_text(read_text(source), encoding="utf-8")
+                elif source.is_file():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.symlink_to(source.absolute())
+    return copy
+
+
+def _has_mark(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(3) == codecs.BOM_UTF8
+    except OSError:
+        return False  # who reads it says what is wrong
 
 
 def short(value: object) -> str:

@@ -165,7 +165,7 @@ def test_bad_inputs(adapter):
         ((x_t[..., :3], v[..., :3], sigma, text, labels), "5x3 cells"),
         ((x_t, v, sigma[:1], text, labels), "sigma has shape"),
         ((x_t, v, sigma, text[:, :7], labels), "pool prompt embeddings"),
-        ((x_t, v, sigma, text, labels[:, :7]), "one flag per category"),
+        ((x_t, v, sigma, text, labels[:, :7]), "a flag per category"),
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message):

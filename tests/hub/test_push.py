@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.hub import hub_server
 from tests.hub.hub_server import READ_TOKEN, WRITE_TOKEN, Hub
-from tests.json_faults import bad_ones
+from tests.mutations import bad_ones
 
 from pila.cli import run
 

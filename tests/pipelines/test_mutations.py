@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.json_faults import bad_ones
+import torch
+from tests.mutations import bad_ones
 from tests.pipelines import tiny
 
 from pila.generate.plan import prepare
@@ -55,9 +56,18 @@ def test_of_an_adapter(wan_folder: Path, adapter_folder: Path, tmp_path: Path):
     assert bad_ones(mine / "config.json", used, count=COUNT) == []
 
 
-def test_a_byte_order_mark_is_no_fault(model: Path):
-    for path in (model / "pila.json", model / "model_index.json", model / "vae" / "config.json"):
-        good = path.read_bytes()
-        path.write_bytes(b"\xef\xbb\xbf" + good)
+def test_a_byte_order_mark_is_no_fault(model: Path, tmp_path: Path, monkeypatch):
+    """Of whichever JSON file, read by whichever library: the same clip, bit for bit."""
+    monkeypatch.setenv("PILA_CACHE", str(tmp_path))
+    expected = tiny.latents(load_pipeline(model, None), num_inference_steps=1)
+    good = {path: path.read_bytes() for path in model.rglob("*.json")}
+    assert len(good) > 6
+    for path, content in good.items():
+        path.write_bytes(b"\xef\xbb\xbf" + content)
+    try:
         prepare(GenerateRequest(prompt=tiny.PROMPT, model=str(model), adapter="none"))
-        path.write_bytes(good)
+        found = tiny.latents(load_pipeline(model, None), num_inference_steps=1)
+    finally:
+        for path, content in good.items():
+            path.write_bytes(content)
+    assert torch.equal(found, expected)

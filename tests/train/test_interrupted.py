@@ -1,8 +1,9 @@
-"""A run that is killed at any moment goes on from its last checkpoint, to the same weights."""
+"""Several processes that are stopped or killed go on from the last checkpoint, to the same weights.
 
-import multiprocessing
+Kills at random moments, of one process and of two, are in `tests.torture.kills`.
+"""
+
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -29,10 +30,12 @@ import sys
 from pathlib import Path
 import torch
 from tests.train.test_interrupted import train
+from pila.train.loop import leave_group
 from pila.train.stopping import Stopped
 torch.set_num_threads(1)
 try:
     train(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    leave_group()
 except Stopped as stopped:
     sys.exit(stopped.code)
 """
@@ -59,35 +62,6 @@ def last_step(folder):
     found = checkpoint.latest(folder / "checkpoints")
     assert (found[1]["step"] if found else 0) == max(steps, default=0)
     return max(steps, default=0)
-
-
-def test_twenty_kills_change_nothing(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    draw = random.Random(0)
-    straight = fork.Process(target=train, args=(tmp_path / "straight",))
-    start = time.perf_counter()
-    straight.start()
-    straight.join()
-    whole = time.perf_counter() - start
-    killed, before = tmp_path / "killed", 0
-    for _ in range(20):
-        process = fork.Process(target=train, args=(killed,))
-        process.start()
-        process.join(draw.uniform(0, whole))
-        if process.is_alive():
-            process.kill()
-            process.join()
-        reached = last_step(killed)
-        assert reached >= before
-        assert reached % EVERY == 0
-        before = reached
-    last = fork.Process(target=train, args=(killed,))
-    last.start()
-    last.join()
-    assert last.exitcode == 0
-    one, two = weights(tmp_path / "straight"), weights(killed)
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[k], two[k]) for k in one)
 
 
 ZERO = {
@@ -127,28 +101,13 @@ def kill_all(run):
     psutil.wait_procs(workers)
 
 
-@pytest.mark.slow
-def test_two_processes_that_are_killed_go_on_too(tmp_path):
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert launch(straight, 2).wait() == 0, straight.with_suffix(".log").read_text()
-    run = launch(killed, 2)
-    while run.poll() is None and not list((killed / "checkpoints").glob("step-*")):
-        time.sleep(0.01)
-    kill_all(run)
-    assert last_step(killed) > 0
-    assert launch(killed, 2).wait() == 0, killed.with_suffix(".log").read_text()
-    one, two = weights(straight), weights(killed)
-    assert all(torch.equal(one[k], two[k]) for k in one)
-
-
 def metrics_of(folder):
     path = folder / "metrics.jsonl"
     return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("told", ["all", "one"])
+@pytest.mark.parametrize(("told", "number"), [("all", signal.SIGTERM), ("one", signal.SIGINT)])
 def test_two_processes_stop_behind_the_same_step(tmp_path, number, told):
     """The launcher passes a signal on; another may come to one process alone."""
     straight, stopped, numbers = tmp_path / "straight", tmp_path / "stopped", (90, 1000)

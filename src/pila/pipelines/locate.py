@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pila.errors import InputError
+from pila.files import cache_root
+from pila.json_files import without_marks
 from pila.options import exists
 from pila.pipelines.attachments import (
     ADAPTERS,
@@ -251,7 +253,7 @@ def _find(
     if exists(Path(name)):
         path = Path(name).expanduser()
         _check_kind(path, what)
-        return path
+        return without_marks(path, cache_root() / "without-marks")
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return _download(name, what=what, revision=revision, patterns=patterns)
     raise InputError(f"there is no {what} {str(name)[:300]}; pass {_choices(what)}")

@@ -137,8 +137,8 @@ class WanVaeConfig(Strict):
     in_channels: Channels = 3
     out_channels: Channels = 3
     patch_size: Factor | None = None
-    scale_factor_temporal: Factor | None = 4
-    scale_factor_spatial: Factor | None = 8
+    scale_factor_temporal: Factor = 4
+    scale_factor_spatial: Factor = 8
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

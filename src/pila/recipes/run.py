@@ -121,7 +121,15 @@ def run(
     }
     first = os.environ.get("RANK", "0") == "0"  # of several processes one alone writes
     with StopSignals(at_once=True), sole_writer(output) if first else nullcontext():
-        return _train(stages, output, start, backbone, options)
+        from torch import distributed
+
+        from pila.train.loop import leave_group
+
+        given = distributed.is_available() and distributed.is_initialized()
+        finished = _train(stages, output, start, backbone, options)
+        if not given:
+            leave_group()
+        return finished
 
 
 def _train(

@@ -132,6 +132,16 @@ def make_accelerator(optim: OptimConfig) -> Accelerator:
     return accelerator
 
 
+def leave_group() -> None:
+    """End the group of processes that training has begun; without it one may abort at its exit.
+
+    gloo's threads run on while Python ends ("terminate called without an active exception").
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def fit(
     task: Task,
     config: TrainConfig,

@@ -41,7 +41,7 @@ LINES = (
 def rows(root: Path) -> list[tuple[Line, dict[str, Any]]]:
     """The lines with their rows of results."""
     files = {
-        name: json.loads((root / "experiments" / name / "results.json").read_text())
+        name: json.loads((root / "results" / name / "results.json").read_text())
         for name in {line.experiment for line in LINES}
     }
     return [

@@ -25,7 +25,7 @@ class Options:
     """Kill, starve and feed pila with nonsense, and say what was wrong."""
 
     seed: int = 0
-    """StepRng the moments and the changes."""
+    """Draws the moments and the changes."""
     size: Literal["full", "tenth"] = "full"
     """How many cases."""
     only: tuple[str, ...] = ()

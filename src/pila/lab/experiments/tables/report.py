@@ -34,7 +34,7 @@ def described(setting: Setting) -> dict[str, Any]:
             if arm.name in setting.arms
         },
         "training_seeds": list(setting.seeds),
-        "config_diff": {run: list(options) for run, options in setting.config_diff.items()},
+        "departures": {run: list(options) for run, options in setting.config_diff.items()},
         "protocol": protocol.facts
         | {
             "split": "held-out" if protocol.first_seed == HELD_OUT_SEED else "development",
@@ -101,7 +101,7 @@ def heading(results: Mapping[str, Any], title: str) -> list[str]:
         f"{', '.join(map(str, results['training_seeds'])) or 'none'}; commit "
         f"{results['commit'][:10]}. Brackets are 95 % bootstrap intervals. {NOT_WAN}",
         "",
-        *_departures(results["config_diff"]),
+        *_departures(results["departures"]),
     ]
 
 

@@ -129,11 +129,11 @@ def test_any_text_is_taken(book):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read as JSON"),
-        ("[" * 100_000, "cannot be read as JSON"),
+        ("{", "is not (readable JSON|UTF-8)"),
+        ("[" * 100_000, "is not (readable JSON|UTF-8)"),
         ("[]", "captions.json"),
         ('{"pila_captions": 2}', "captions.json"),
-        (b"\xff\xfe\x00", "cannot be read as JSON"),
+        (b"\xff\xfe\x00", "is not (readable JSON|UTF-8)"),
         (" " * 5_000_000, "at most"),
     ],
 )

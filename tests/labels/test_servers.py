@@ -119,13 +119,11 @@ def test_an_answer_at_another_temperature_is_told_of(caplog: pytest.LogCaptureFi
         (404, {"error": {"message": "model 'm' not found"}}, "404: model 'm' not found"),
         (401, {"detail": "Invalid\nkey"}, "401: Invalid key"),
         (400, {"object": "error", "message": "maximum context length"}, "maximum context length"),
-        (503, {"error": {"message": "Loading model", "code": 503}}, "503: Loading model, 2 times"),
         (502, b"<html><h1>Bad Gateway</h1></html>", "502: Bad Gateway"),
         (429, {"error": "slow down"}, "429: slow down"),
         (400, b"[" * 100_000, "400: [[["),
         (400, b"\xff\x00\x1b[31m", "HTTP status 400"),
         (308, b"", "308, which sends to no address"),
-        (200, {"error": {"message": "model 'm' is loading", "code": 503}}, "'m' is loading"),
         (200, b"<!doctype html><title>Open WebUI</title>", "no chat completion: 'Open WebUI'"),
         (200, b"[" * 100_000, "no chat completion"),
         (200, b'{"choices": ' + b"9" * 5000 + b"}", "no chat completion"),
@@ -146,6 +144,31 @@ def test_the_servers_own_words_are_kept(status: int, body: Any, words: str) -> N
     assert message.isprintable()
     assert len(message) < 500
     assert not kept()
+
+
+LOADING = [
+    (503, {"error": {"message": "Loading model", "code": 503}}),
+    (503, b"<html>The model is warming up</html>"),
+    (200, {"error": {"message": "model 'm' is loading", "code": 503}}),
+    (429, {"detail": "the model is not ready"}),
+]
+
+
+@pytest.mark.parametrize("loading", LOADING)
+def test_a_server_that_loads_its_model_is_waited_for(loading: Any, monkeypatch) -> None:
+    monkeypatch.setattr("pila.labels.chat._PAUSES", (0.01,))
+    with serve(loading, loading, loading, REFINED, LABELS) as chat:
+        assert parser_for(chat.url)("water is poured").categories == (Category.FLUID,)
+    assert len(chat.requests) == 5
+    assert len({str(request) for request in chat.requests[:4]}) == 1, "nothing is left out for it"
+
+
+@pytest.mark.parametrize("loading", LOADING)
+def test_one_that_loads_for_ever_ends_within_the_limit(loading: Any, monkeypatch) -> None:
+    monkeypatch.setattr("pila.labels.chat._PAUSES", (0.2,))
+    with serve(loading) as chat, pytest.raises(ParserUnavailable, match=r"within 0\.5 s"):
+        parser_for(chat.url, timeout=0.5)("water is poured")
+    assert len(chat.requests) <= 4
 
 
 @pytest.mark.parametrize(

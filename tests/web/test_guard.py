@@ -1,13 +1,17 @@
 """What reaches Gradio, and what does not."""
 
+import ast
 import asyncio
+import inspect
 import json
 
 import httpx
 import pytest
 from starlette.exceptions import HTTPException
 
+from pila.web import api
 from pila.web.guard import BODY_LIMIT, Guard
+from pila.web.schema import GenerateBody
 
 
 @pytest.fixture
@@ -225,3 +229,27 @@ def test_wrong_passwords_are_slowed_down(files):
     assert answers == [400] * 10 + [429] * 2
     now[0] += 61
     assert ask(guard, "POST", "/login", content=b"x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "reason"),
+    [
+        ("generate", {"prompt": "a ball", "\0": 1}, "generate has no value"),
+        ("generate", {"seed": 1}, "generate needs a prompt"),
+        ("generate", ["a ball"], "takes its values by name"),
+        ("categories", {"prompt": "a ball", "seed": 1}, "categories has no value 'seed'"),
+        ("categories", None, "takes its values by name"),
+    ],
+)
+def test_values_by_names_that_a_call_has_not(guard, call, body, reason):
+    answer = ask(guard, "POST", f"/gradio_api/call/v2/{call}", content=json.dumps(body).encode())
+    assert answer.status_code == 400
+    assert reason in answer.json()["detail"]
+
+
+def test_the_names_of_generate_are_its_parameters():
+    """What the guard lets through is what the API takes."""
+    source = ast.parse(inspect.getsource(api.add))
+    (taken,) = (n for n in ast.walk(source) if isinstance(n, ast.AsyncFunctionDef))
+    names = {argument.arg for argument in taken.args.args} - {"client"}
+    assert names == set(GenerateBody.model_fields)

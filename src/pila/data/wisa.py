@@ -4,7 +4,6 @@ Nothing is unpacked. What the strings hold and how they are read: `pila.data.law
 laws become eight categories: `pila.data.relabel`; where to get it: docs/wisa.md.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,18 @@ from pila.data.laws import Law
 from pila.data.listing import identity
 from pila.data.records import VideoRecord
 from pila.data.relabel import MAPPING, Effect, load_mapping, relabel
-from pila.data.videos import SUFFIX, Found, Video, find_videos, why_unreadable
+from pila.data.videos import SUFFIX, Found, Video, find_videos
 from pila.data.wisa_record import Oddities, WisaRecord, shortened
 from pila.errors import InputError
+from pila.json_files import read_json
 from pila.labels.parser import PROMPT_LIMIT, Parser, ParserUnavailable, make_parser
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.workers import workers
 
 ANNOTATIONS = "wisa-80k.json"
+ANNOTATION_BYTES = 2_000_000_000
+"""Of all annotations of a set: WISA-80K has some 200 MB."""
 REFUSALS = 10
 """Captions without the parser's answer in a row after which the reading ends."""
 STILL_BELOW = 0.1
@@ -375,8 +377,8 @@ def has_annotations(root: Path) -> bool:
 
 def _load(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path, limit=ANNOTATION_BYTES)
+    except InputError as error:
         raise InputError(
             f"{path} {why_unreadable(path, error)}; fetch it again (docs/wisa.md)"
         ) from error

@@ -5,12 +5,13 @@ Both come from outside and are checked by pydantic before anything else reads th
 
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
+from pila.errors import InputError
+from pila.files import atomic_write
 from pila.labels.parse import parse_category
 from pila.labels.reading import find_object
 from pila.network import one_line
@@ -124,14 +125,7 @@ def load_kept(path: Path) -> KeptAnswer | None:
 def keep(path: Path, answer: KeptAnswer) -> None:
     """Writes an answer in one step, so that no reader ever sees a half; a full disk only warns."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(answer.model_dump_json(indent=2))
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        logger.warning("label cache: the answer could not be kept at %s (%s)", path, error)
+        with atomic_write(path) as part:
+            part.write_text(answer.model_dump_json(indent=2), encoding="utf-8")
+    except InputError as error:
+        logger.warning("label cache: the answer could not be kept: %s", error)

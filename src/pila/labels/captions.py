@@ -7,7 +7,6 @@ kept, what it leaves open is drawn from the seed. It is the prompt refinement of
 (appendix A.2) for such a model, without a language model.
 """
 
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pila.errors import InputError
+from pila.json_files import read_json
 from pila.labels.lexicon import stem
 from pila.labels.scene_lexicon import Recognised, SceneLexicon
 from pila.labels.wording import fill_template
@@ -181,13 +181,10 @@ def _read(path: Path, changed: int, size: int) -> CaptionBook:
     """The captions in a file, read anew where it has changed."""
     remedy = "copy the model's folder again, or remove the file"
     try:
-        if size > SIZE_LIMIT:
-            raise InputError(
-                f"{path} has {size:,} bytes; captions take at most {SIZE_LIMIT:,}: {remedy}"
-            )
-        return CaptionBook(CaptionData.model_validate(json.loads(path.read_text("utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); {remedy}") from error
+        content = read_json(path, limit=SIZE_LIMIT, remedy=remedy)
+        return CaptionBook(CaptionData.model_validate(content))
+    except InputError:
+        raise
     except ValidationError as error:
         wrong = error.errors()[0]
         name = ".".join(str(part) for part in wrong["loc"]) or "the content"

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +30,9 @@ _DROPPED = ("response_format", _SYSTEM, "max_tokens", "temperature")
 """What a request may go without, in the order in which it is left out if a refusal names none."""
 _REFUSALS = (400, 422, 500, 501)
 _PASSING = (408, 409, 425, 429)
+_LOADING = re.compile(r"\b(loading|warming|starting|initiali[sz]ing|not ready|not loaded)\b", re.I)
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before a server is asked again that says it loads its model; the last one repeats."""
 _ROLES = re.compile(r"\bsystem\b|\broles?\b")
 
 
@@ -102,13 +106,15 @@ class Chat:
 
         Raises:
             NetworkUnusable: a variable of the environment keeps any request from being sent.
-            ChatTransient: too slow or too long, an overload, or a reply that is no completion.
+            ChatTransient: too slow or too long, an overload, a model that is still loading when
+                the time is over, or a reply that is no completion.
             ChatFailed: no connection, or the request was refused.
         """
         body = {"model": self.model, "temperature": 0, **options}
         if json_object:
             body["response_format"] = {"type": "json_object"}
         without, sure = set(self._without), set(self._without)
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
         while True:
             try:
                 reply = self._send(body, messages, without, deadline)
@@ -118,6 +124,11 @@ class Chat:
                 raise ChatTransient(f"no answer within {deadline.seconds:g} s") from error
             except NoReply as error:
                 raise ChatTransient(str(error)) from error
+            if _is_loading(reply):
+                if (pause := next(pauses)) < deadline.left():
+                    time.sleep(pause)
+                    continue
+                raise ChatTransient(f"{_refusal(reply)}; no answer within {deadline.seconds:g} s")
             if reply.status // 100 == 2:
                 answer = _read(reply)
                 self._learn(sure, without)
@@ -214,6 +225,16 @@ def _named(reply: Reply, spare: Sequence[str]) -> list[str]:
     """Which parts of a request a refusal speaks of."""
     words = reply.content.decode("utf-8", "replace").lower()
     return [p for p in spare if (_ROLES.search(words) if p == _SYSTEM else p in words)]
+
+
+def _is_loading(reply: Reply) -> bool:
+    """Whether a server says that its model is not there yet; some say so under status 200."""
+    passed = reply.status // 100 == 2
+    if not (passed or reply.status in (425, 429, 503)) or (
+        passed and b'"choices"' in reply.content
+    ):
+        return False
+    return _LOADING.search(_words(reply)) is not None
 
 
 def _refusal(reply: Reply) -> Exception:

@@ -18,6 +18,7 @@ import os
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ from pila.data.records import ClipError
 from pila.data.shard_files import Excluded, Header, Row
 from pila.data.shards import OPEN_SHARDS, Shards
 from pila.errors import InputError
-from pila.files import atomic_write
+from pila.files import atomic_write, sole_writer
 from pila.physics.layout import Category
 from pila.progress import progress_bar
 from pila.prophy import map_files as files
@@ -107,6 +108,19 @@ def write_maps(
     if not 0 <= rank < count:
         raise InputError(f"part is {rank}, {count}; the first is in 0..{count - 1}")
     place = folder or cache
+    with sole_writer(place) if rank == 0 else nullcontext():
+        return _write(place, shards, maker, rank, count, start, progress)
+
+
+def _write(
+    place: Path,
+    shards: Shards,
+    maker: Maker,
+    rank: int,
+    count: int,
+    start: float,
+    progress: bool,
+) -> MapsWritten:
     _begin(place, shards, maker)
     if count == 1:
         files.clear(place, ".maps*.part")

@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 
+from pila.web.schema import GenerateBody
+
 BODY_LIMIT = 200_000
 """Bytes of one request; the longest prompt allowed takes some 8,000."""
 LOGIN_TRIES, LOGIN_SECONDS, LOGIN_CLIENTS = 10, 60.0, 10_000
@@ -30,6 +32,9 @@ _GET = re.compile(
     rf"{_API}/(heartbeat|call)/.+"
 )
 _POST = re.compile(rf"/login/?|{_API}/(queue/join|cancel|reset)/?|{_API}/call/.+")
+_NAMED_CALL = re.compile(rf"{_API}/call/v2/(\w+)/?")
+_VALUES = {"generate": frozenset(GenerateBody.model_fields), "categories": frozenset({"prompt"})}
+"""Names that a call may give its values by; Gradio ends in a traceback at any other."""
 _FILE = re.compile(rf"{_API}/file=(.+)", re.DOTALL)
 
 
@@ -94,7 +99,7 @@ class Guard:
             return
         if scope["path"].startswith("/login"):
             send = self._watched(scope, send)
-        elif refusal := _refusal_of(body):
+        elif refusal := _refusal_of(body) or _refusal_of_names(scope["path"], body):
             await _answer(send, *refusal)
             return
         await self._app(scope, _again(body, receive), send)
@@ -195,6 +200,24 @@ def _refusal_of(body: bytes) -> tuple[int, str] | None:
             return 400, "a number is not finite; give one that is"
         elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             return 400, "a text holds half of a character (a lone surrogate); leave it out"
+    return None
+
+
+def _refusal_of_names(path: str, body: bytes) -> tuple[int, str] | None:
+    """Why a call that names its values is not handed on; None where it is."""
+    call = _NAMED_CALL.fullmatch(path)
+    if call is None or (known := _VALUES.get(call[1])) is None:
+        return None
+    given = json.loads(body) if body else {}
+    if not isinstance(given, dict):
+        return 400, f"{call[1]} takes its values by name, as a JSON object"
+    if unknown := sorted(given.keys() - known):
+        return (
+            400,
+            f"{call[1]} has no value {unknown[0][:40]!r}; it takes {', '.join(sorted(known))}",
+        )
+    if "prompt" not in given:
+        return 400, f'{call[1]} needs a prompt; give one as "prompt"'
     return None
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pila.errors import InputError
+from pila.json_files import parse_json
 
 SHOWN = 20
 """Names in a message; the rest is counted."""
@@ -65,12 +65,7 @@ def read_entries(path: Path, kind: type = list) -> Any:
     Raises:
         InputError: no such file, or it holds something else.
     """
-    try:
-        value = json.loads(read_text(path))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is no JSON ({error}); give the official file") from error
+    value = parse_json(read_text(path), path, remedy="give the official file")
     if not isinstance(value, kind):
         expected = "object" if kind is dict else "list"
         raise InputError(f"{path} holds a JSON {type(value).__name__}, not an {expected}")

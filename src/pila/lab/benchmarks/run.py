@@ -194,22 +194,20 @@ def judge_clips(
     unknown = [task for task in tasks if task not in videophy2.TASKS]
     if unknown or not tasks:
         raise InputError(f"tasks is {list(tasks)}; use some of {', '.join(videophy2.TASKS)}")
+    if official_parser and benchmark not in (videophy2.NAME, vbench2.NAME):
+        raise InputError(f"{benchmark} has no parser of its own for such answers; leave it out")
     check_writable(out)
     count: dict[str, Any] = {} if frames is None else {"frames": frames}
-    if benchmark == videophy2.NAME:
-        return videophy2.judge(
-            listed, videos, out, judge, tasks=tasks, official_parser=official_parser, **count
-        )
-    if benchmark == vbench2.NAME:
-        done = vbench2.judge(listed, videos, out, judge, official_parser=official_parser, **count)
-        return [done]
-    if official_parser:
-        raise InputError(f"{benchmark} has no parser of its own for such answers; leave it out")
-    if benchmark == videophy.NAME:
-        return videophy.judge(listed, videos, out, judge, **count)
-    name = model_name or videos.resolve().name
-    done = phygen_judging.judge(listed, videos, out, judge, route=route, model_name=name, **count)
-    return [done]
+    given = (listed, videos, out, judge)
+    with sole_writer(out):
+        if benchmark == videophy2.NAME:
+            return videophy2.judge(*given, tasks=tasks, official_parser=official_parser, **count)
+        if benchmark == vbench2.NAME:
+            return [vbench2.judge(*given, official_parser=official_parser, **count)]
+        if benchmark == videophy.NAME:
+            return videophy.judge(*given, **count)
+        name = model_name or videos.resolve().name
+        return [phygen_judging.judge(*given, route=route, model_name=name, **count)]
 
 
 def combine_stages(files: dict[str, Path], model_name: str, out: Path) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pila.files import atomic_write, cache_root, clear_left_over
+from pila.json_files import read_json
 from pila.progress import only_own_progress, progress_bar
 from pila.workers import workers
 
@@ -43,7 +44,7 @@ def rows_of(
         with workers(min(processes, len(missing)), with_torch=True, fresh=fresh) as pool:
             for _ in progress_bar(pool.map(_keep, missing), total=len(missing), unit="job"):
                 pass
-    return [json.loads(path.read_text()) for path in paths]
+    return [read_json(path, remedy="delete it: it is made again") for path in paths]
 
 
 def _keep(task: tuple[Callable[[Any], Rows], Any, Path]) -> None:

@@ -4,7 +4,6 @@
 """
 
 import inspect
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pila.json_files import read_object
 from pila.lab.world.captions import HELD_OUT, write_caption
 from pila.lab.world.registry import SCENES
 from pila.lab.world.scene import FRAME_RATE, NUM_FRAMES, SIZE, Scene
@@ -65,7 +65,7 @@ def page(measured: Mapping[str, Any] | None) -> str:
 def write(root: Path) -> None:
     """Write the page of the project in `root`."""
     kept = root / MEASURED
-    measured = json.loads(kept.read_text()) if kept.exists() else None
+    measured = read_object(kept) if kept.exists() else None
     (root / PAGE).parent.mkdir(parents=True, exist_ok=True)
     (root / PAGE).write_text(page(measured), encoding="utf-8")
     log.info("wrote %s", root / PAGE)

@@ -181,7 +181,7 @@ def test_trainings_that_are_not_their_recipes_are_told_apart_in_the_table(small,
     assert there.config_diff(["ablation-no-labels"], [0]) == {"ablation-no-labels-0": ("model",)}
     rows = {"only": ("frozen", "pila-long", "plain-adapter-long"), "seeds": (0, 1)}
     results, text = run_table("main", **small | {"runs": runs, "output": tmp_path / "out"} | rows)
-    assert results["config_diff"] == {name: list(options) for name, options in found.items()}
+    assert results["departures"] == {name: list(options) for name, options in found.items()}
     assert "embedded-couple-plain-0 (optim.lr, optim.steps)" in text
 
 

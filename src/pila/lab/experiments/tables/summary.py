@@ -4,12 +4,12 @@
 README.md, between its markers.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pila.json_files import read_object
 from pila.lab.experiments.tables.report import picture
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ LINES = (
 def rows(root: Path) -> list[tuple[Line, dict[str, Any]]]:
     """The lines with their rows of results."""
     files = {
-        name: json.loads((root / "results" / name / "results.json").read_text())
+        name: read_object(root / "results" / name / "results.json")
         for name in {line.experiment for line in LINES}
     }
     return [

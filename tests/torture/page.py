@@ -169,17 +169,17 @@ def _raw(url: str, draw: random.Random, kind: str) -> str | None:
         )
     )
     with socket.create_connection((host, int(port)), timeout=hang_limit()) as connection:
-        connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
         said = b""
         try:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(65_536):
                 said += part
                 if b"\r\n\r\n" in said:
                     break
-        except ConnectionError:
-            return None
         except TimeoutError:
             return "hangs: the connection stays open"
+        except OSError:
+            return None  # it has closed the connection
     status = said.split(b" ", 2)[1:2]
     return f"status {status[0].decode()}" if status and status[0].startswith(b"5") else None

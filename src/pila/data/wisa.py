@@ -16,7 +16,7 @@ from pila.data.laws import Law
 from pila.data.listing import identity
 from pila.data.records import VideoRecord
 from pila.data.relabel import MAPPING, Effect, load_mapping, relabel
-from pila.data.videos import SUFFIX, Found, Video, find_videos
+from pila.data.videos import SUFFIX, Found, Video, find_videos, why_unreadable
 from pila.data.wisa_record import Oddities, WisaRecord, shortened
 from pila.errors import InputError
 from pila.json_files import read_json

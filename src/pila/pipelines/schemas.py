@@ -22,6 +22,8 @@ FPS_RANGE = (0.01, 240.0)
 """Frame rates that files are written with."""
 MAX_SIDE = 65_536
 """Pixels, and positions along an axis."""
+MAX_NAME = 128
+"""Bytes of a component's name, which is its folder's."""
 MAX_TOKENS = 8_192
 """Of a prompt; Wan's authors take 512."""
 
@@ -66,6 +68,11 @@ class PipelineIndex(Strict):
             library, cls = value
             if library is None:
                 continue
+            if not (name.isidentifier() and len(name.encode()) <= MAX_NAME):
+                raise ValueError(
+                    f"{name[:20]!r} is no component's name; one has letters, digits and "
+                    f"underscores, {MAX_NAME} bytes at most"
+                )
             if cls not in _CLASSES.get(name, (cls,)):
                 raise ValueError(f"{name} is a {cls}; use a {' or a '.join(_CLASSES[name])}")
             if library != _LIBRARIES.get(name, library):

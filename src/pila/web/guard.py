@@ -32,9 +32,9 @@ _GET = re.compile(
     rf"{_API}/(heartbeat|call)/.+"
 )
 _POST = re.compile(rf"/login/?|{_API}/(queue/join|cancel|reset)/?|{_API}/call/.+")
-_NAMED_CALL = re.compile(rf"{_API}/call/v2/(\w+)/?")
-_VALUES = {"generate": frozenset(GenerateBody.model_fields), "categories": frozenset({"prompt"})}
-"""Names that a call may give its values by; Gradio ends in a traceback at any other."""
+_CALL = re.compile(rf"{_API}/call/(?P<named>v2/)?(?P<name>\w+)/?")
+_VALUES = {"generate": tuple(GenerateBody.model_fields), "categories": ("prompt",)}
+"""What a call's values are named, in their order; Gradio ends in a traceback at any others."""
 _FILE = re.compile(rf"{_API}/file=(.+)", re.DOTALL)
 
 
@@ -99,7 +99,7 @@ class Guard:
             return
         if scope["path"].startswith("/login"):
             send = self._watched(scope, send)
-        elif refusal := _refusal_of(body) or _refusal_of_names(scope["path"], body):
+        elif refusal := _refusal_of(body) or _refusal_of_values(scope["path"], body):
             await _answer(send, *refusal)
             return
         await self._app(scope, _again(body, receive), send)
@@ -203,21 +203,25 @@ def _refusal_of(body: bytes) -> tuple[int, str] | None:
     return None
 
 
-def _refusal_of_names(path: str, body: bytes) -> tuple[int, str] | None:
-    """Why a call that names its values is not handed on; None where it is."""
-    call = _NAMED_CALL.fullmatch(path)
-    if call is None or (known := _VALUES.get(call[1])) is None:
+def _refusal_of_values(path: str, body: bytes) -> tuple[int, str] | None:
+    """Why a call's values are not handed on; None where they are."""
+    call = _CALL.fullmatch(path)
+    if call is None or (known := _VALUES.get(call["name"])) is None:
         return None
+    name, takes = call["name"], ", ".join(known)
     given = json.loads(body) if body else {}
     if not isinstance(given, dict):
-        return 400, f"{call[1]} takes its values by name, as a JSON object"
-    if unknown := sorted(given.keys() - known):
-        return (
-            400,
-            f"{call[1]} has no value {unknown[0][:40]!r}; it takes {', '.join(sorted(known))}",
-        )
+        return 400, f"{name} takes a JSON object"
+    if not call["named"]:
+        values = given.get("data")
+        if not isinstance(values, list) or len(values) != len(known):
+            count = len(values) if isinstance(values, list) else "no list of"
+            return 400, f"data has {count} values; {name} takes {len(known)}: {takes}"
+        return None
+    if unknown := sorted(given.keys() - set(known)):
+        return 400, f"{name} has no value {unknown[0][:40]!r}; it takes {takes}"
     if "prompt" not in given:
-        return 400, f'{call[1]} needs a prompt; give one as "prompt"'
+        return 400, f'{name} needs a prompt; give one as "prompt"'
     return None
 
 

@@ -28,7 +28,16 @@ ORDER = (
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 # Neither the parser nor the simulator may know the method that they are used to judge.
 NARROW = {
-    "labels": {"errors", "plugins", "exchange", "network", "physics", "json_files", "files"},
+    "labels": {
+        "errors",
+        "options",
+        "plugins",
+        "exchange",
+        "network",
+        "physics",
+        "json_files",
+        "files",
+    },
     "lab/world": {
         *("errors", "files", "json_files", "labels", "physics", "progress", "video", "workers"),
         *("data", "lab"),

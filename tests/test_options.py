@@ -6,6 +6,7 @@ from pila.cli import run
 from pila.errors import InputError
 from pila.generate.plan import Grid, Sampling, check_sizes, prepare
 from pila.generate.request import GenerateRequest
+from pila.labels import check_prompt
 from pila.options import check_path, check_text
 
 HUGE = str(2**63)
@@ -28,7 +29,7 @@ def refused(args, capsys):
         (["world", "make", "--out", "{out}", "--violations", "nan"], "--violations is nan"),
         (["train", "embedded-couple", "--steps", HUGE], "--steps is 9223372036854775808"),
         (["data", "cache", "world", "--out", "{out}", "--processes", "1000000"], "--processes is"),
-        (["generate", "a ball", "--seed", "9" * 4_000], "--seed is a number of more than"),
+        (["generate", "a ball", "--seed", "9" * 4_000], "--seed is a number of 4,000 digits"),
         (["generate", "a ball", "--from", "/dev/zero"], "is a device or a pipe, not a file"),
         (["generate", "a ball", "--from", "{out}"], "is a folder, not a file"),
         (["generate", "a \ud800 ball"], "--prompt is not Unicode text: character 3"),
@@ -71,3 +72,17 @@ def test_a_clip_of_absurd_size_is_refused(wan_folder):
     sampling = Sampling(**sizes, guidance_scale=1.0, max_sequence_length=512)
     with pytest.raises(InputError, match="pixels; at most 2,147,483,648 are made"):
         check_sizes(sampling, Grid())
+
+
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+@pytest.mark.parametrize("option", ["--steps", "--seed", "--height"])
+def test_a_number_of_thousands_of_digits_gets_one_line(capsys, form, option):
+    words = form.format(option, "9" * 5_000).split()
+    assert run(["generate", "a ball falls", *words]) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {option} is a number of 5,000 digits; give one of at most 40\n"
+
+
+def test_half_a_character_in_a_prompt_is_named_wherever_it_is_read():
+    with pytest.raises(InputError, match=r"the prompt is not Unicode text: character 3"):
+        check_prompt("a \ud800 ball")

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -22,6 +23,8 @@ from pila.options import check_options
 from pila.score.report import ScoreRequest
 from pila.snapshots import set_unusable_endpoint_aside
 
+DIGITS = 40
+"""Of a number that is looked at: more are a slip, and thousands are not read by Python."""
 Handler = Callable[[Any], int | None]
 _CORE: tuple[Any, ...] = (
     Annotated[GenerateRequest, subcommand("generate", prefix_name=False)],
@@ -103,6 +106,9 @@ def run(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
         print(f"pila {__version__}")
         return 0
+    if fault := _endless_number(args):
+        print("error:", fault, file=sys.stderr)
+        return 2
     invocation = tyro.cli(
         Invocation,
         prog="pila",
@@ -136,6 +142,16 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def _endless_number(args: Sequence[str]) -> str | None:
+    """What is wrong with an option's number of more digits than Python reads; None for none."""
+    words = [word for arg in args for word in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
+    for option, value in pairwise(words):
+        digits = value.lstrip("+-")
+        if option.startswith("--") and len(digits) > DIGITS and digits.isdecimal():
+            return f"{option} is a number of {len(digits):,} digits; give one of at most {DIGITS}"
+    return None
 
 
 def _level(command: Any, *, quiet: bool, verbose: bool) -> int:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from pila.errors import InputError
+from pila.options import check_text
 from pila.physics.layout import Category
 
 PROMPT_LIMIT = 10_000
@@ -70,7 +71,8 @@ def check_prompt(prompt: str) -> str:
     """Returns the prompt without surrounding blanks.
 
     Raises:
-        InputError: the prompt is no text, is empty, or has `PROMPT_LIMIT` characters or more.
+        InputError: the prompt is no text, holds half characters, is empty, or has `PROMPT_LIMIT`
+            characters or more.
     """
     if not isinstance(prompt, str):
         raise InputError(f"the prompt is {type(prompt).__name__}, not text; pass one string")
@@ -79,6 +81,7 @@ def check_prompt(prompt: str) -> str:
             f"the prompt has {len(prompt):,} characters; it must have fewer than "
             f"{PROMPT_LIMIT:,}: shorten it (the text encoder reads about 2,000)"
         )
+    check_text(prompt, "the prompt")
     stripped = prompt.strip()
     if not stripped:
         raise InputError(

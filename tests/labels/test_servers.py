@@ -332,9 +332,6 @@ def test_where_a_server_is_asked(base: str, path: str) -> None:
         assert raw.received[0].startswith(f"POST {path} HTTP/1.1".encode())
 
 
-def test_a_prompt_with_half_a_character_is_sent(chat_of_right: Chat) -> None:
-    parser_for(chat_of_right.url)("water \ud800 pours")
-
 
 @pytest.fixture
 def chat_of_right():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.labels.chat_server import HANG, Chat, completion, serve
+from tests.labels.chat_server import HANG, completion, serve
 from tests.raw_server import HEAD, Behaviour, again_and_again
 from tests.raw_server import serve as serve_raw
 
@@ -330,7 +330,6 @@ def test_where_a_server_is_asked(base: str, path: str) -> None:
         with pytest.raises(ParserUnavailable, match="categories: Field required"):
             parser_for(raw.url.removesuffix("/v1") + base)("water pours")
         assert raw.received[0].startswith(f"POST {path} HTTP/1.1".encode())
-
 
 
 @pytest.fixture

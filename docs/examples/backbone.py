@@ -30,7 +30,10 @@ def correct(x_t: Tensor, v: Tensor, sigma: float, step: int) -> Tensor:
 
 
 denoiser, text, x = Denoiser(), torch.randn(1, 7, 64), torch.randn(1, 16, 9, 12, 12)
-done = run("embedded-couple", Path("run"), data=Path("cache"), backbone=denoiser, steps=2)
+few = {"optim.batch": 8}  # and 2 steps: enough to see it run
+done = run(
+    "embedded-couple", Path("run"), data=Path("cache"), backbone=denoiser, steps=2, changes=few
+)
 adapter = PilaAdapter.from_pretrained(done).eval()
 scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
 scheduler.set_timesteps(4)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -225,27 +224,6 @@ def command(out):
 
 MAIN = "from pila.cli import main; main()"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on(world, tmp_path):
-    out = tmp_path / "cache"
-    for shards in (1, 3):
-        started = subprocess.Popen(
-            [sys.executable, "-c", MAIN, *command(out)], stderr=subprocess.PIPE, env=ENVIRONMENT
-        )
-        while started.poll() is None and len(list(out.glob("shard-*.json"))) < shards:
-            time.sleep(0.002)
-        started.kill()  # the parent alone
-        started.communicate(timeout=120)  # returns once the workers, too, have let go of the pipe
-        for path in out.glob("shard-*.json"):
-            for whole in (path, path.with_suffix(".safetensors")):
-                assert whole.read_bytes() == (world / whole.name).read_bytes()
-    kept = times(out)
-    subprocess.run([sys.executable, "-c", MAIN, *command(out)], check=True, env=ENVIRONMENT)
-    assert contents(out) == contents(world)
-    finished = {name for name in kept if (Path(name).stem + ".json") in kept}
-    assert {n: s for n, s in times(out).items() if n in finished} == {n: kept[n] for n in finished}
 
 
 @pytest.mark.slow

@@ -117,3 +117,69 @@ def test_exports():
     assert {"PilaAdapter", "PilaWanPipeline", "Category", "Slot"} <= set(dir(pila))
     with pytest.raises(AttributeError, match="no attribute 'Slots'"):
         _ = pila.Slots
+
+
+BLOCKED = """
+import sys
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+
+
+class Blocker(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        blocked = ("numba.", "llvmlite.", "pymunk.", "pila.lab.")
+        if f"{name}.".startswith(blocked):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def without_laboratory(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED + code, *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_core_imports_without_the_laboratory():
+    names = [
+        ".".join(("pila", *p.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        for p in FILES
+        if p.relative_to(SOURCE).parts[0] != "lab"
+        and not (p.parent.name == "cli" and p.stem in LAB_COMMANDS)
+    ]
+    assert len(names) > 150
+    done = without_laboratory(f"for name in {names!r}: import_module(name)")
+    assert done.returncode == 0, done.stderr
+
+
+LAB_COMMANDS = ("diagnose", "evaluate", "experiment", "profile", "world")
+"""Files of `cli` that are the laboratory's commands."""
+
+
+def test_wan_generates_without_the_laboratory(wan_folder, adapter_folder, tmp_path):
+    args = ["generate", "a ball", "--model", str(wan_folder), "--adapter", str(adapter_folder)]
+    args += ["--steps", "1", "--device", "cpu", "--output", str(tmp_path / "clip.mp4"), "--compare"]
+    done = without_laboratory("from pila.cli import run; sys.exit(run(sys.argv[1:]))", *args)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "clip.mp4").stat().st_size > 0
+    said = without_laboratory("from pila.cli import run; sys.exit(run(['--help']))").stdout
+    assert "generate" in said
+    assert "pila[lab]" in said
+    assert "experiment" not in said
+
+
+def test_no_function_is_too_long():
+    """Lines of a function without its docstring."""
+    long = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                told = node.body[0]
+                is_doc = isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant)
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                lines -= (told.end_lineno or 0) - told.lineno + 1 if is_doc else 0
+                if lines > 80:
+                    long[f"{path.relative_to(SOURCE)}: {node.name}"] = lines
+    assert long == {}

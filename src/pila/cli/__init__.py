@@ -3,6 +3,7 @@
 0 is success, 2 a user's mistake (`error: ...`, one line), 130 an interrupt, 1 anything else.
 """
 
+import inspect
 import logging
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, get_args
 
 import tyro
 from tyro.conf import CascadeSubcommandArgs, arg, subcommand
@@ -23,6 +24,10 @@ from pila.options import check_options
 from pila.score.report import ScoreRequest
 from pila.snapshots import set_unusable_endpoint_aside
 
+DESCRIPTION = (
+    "Physics for frozen Wan video generators. For completion in a shell, "
+    "--tyro-print-completion {bash,zsh,tcsh} prints its script."
+)
 DIGITS = 40
 """Of a number that is looked at: more are a slip, and thousands are not read by Python."""
 Handler = Callable[[Any], int | None]
@@ -106,14 +111,16 @@ def run(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
         print(f"pila {__version__}")
         return 0
+    if list(args) in ([], ["--help"], ["-h"]):
+        print(overview())
+        raise SystemExit(0 if args else 2)
     if fault := _endless_number(args):
         print("error:", fault, file=sys.stderr)
         return 2
     invocation = tyro.cli(
         Invocation,
         prog="pila",
-        description="Physics for frozen Wan video generators. For completion in a shell, "
-        "--tyro-print-completion {bash,zsh,tcsh} prints its script.",
+        description=DESCRIPTION,
         args=list(args),
         config=CONFIG,
     )
@@ -142,6 +149,32 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def overview() -> str:
+    """What `pila --help` prints: the commands in two groups, a line each."""
+    core, lab = list(_CORE), list(_LAB)
+    core += lab[:1]  # profile: of use to everybody, though the laboratory has its code
+    lines = [
+        "usage: pila [--quiet | --verbose] COMMAND [options]",
+        "       pila COMMAND --help | pila --version",
+        "",
+        DESCRIPTION,
+        "",
+        *_listed("commands", core),
+    ]
+    lines += _listed("laboratory: the simulated world, its tables, the field's benchmarks", lab[1:])
+    if not lab:
+        lines.append("The laboratory's commands come with: pip install 'pila[lab]'")
+    return "\n".join(lines).rstrip()
+
+
+def _listed(title: str, commands: Sequence[Any]) -> list[str]:
+    if not commands:
+        return []
+    rows = [(get_args(c)[1].name, inspect.getdoc(get_args(c)[0]) or "") for c in commands]
+    said = [f"  {name:<12}{doc.split(chr(10) * 2)[0].replace(chr(10), ' ')}" for name, doc in rows]
+    return [f"{title}:", *said, ""]
 
 
 def _endless_number(args: Sequence[str]) -> str | None:

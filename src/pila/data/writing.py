@@ -111,31 +111,14 @@ def write_shards(
         raise InputError(f"processes is {processes}; use 0 or more")
     flow = estimator or DisFlow()
     facts = ModelFacts.of(model)
-    shape = facts.latent_shape(view)
+    facts.latent_shape(view)  # refuses a view that the model does not take
     place = _device(device)
     records = _checked(source.records())
     start = time.perf_counter()
     with _launched() as launch, sole_writer(out) if launch.rank == 0 else nullcontext():
         if launch.rank == 0:
-            hashes = facts.hashes()
-            _begin(
-                out,
-                Header(
-                    source=source.identity,
-                    records=len(records),
-                    shard_clips=shard_clips,
-                    vae=hashes["vae"],
-                    text_encoder=hashes["text_encoder"],
-                    flow=estimator_name(flow),
-                    height=view.height,
-                    width=view.width,
-                    num_frames=view.num_frames,
-                    fps=float(view.fps),
-                    latent_shape=shape,
-                    text_width=facts.text_width,
-                    max_tokens=facts.max_tokens,
-                ),
-            )
+            counts = {"records": len(records), "shard_clips": shard_clips}
+            _begin(out, _header(source, facts, view, flow, **counts))
         launch.meet()
         header = files.read_header(out)
         if (header.source, header.records) != (source.identity, len(records)):
@@ -175,6 +158,26 @@ def write_shards(
             _finish(out, header, source)
         launch.meet()
     return _written(out, header, source, made, seconds)
+
+
+def _header(
+    source: Source, facts: ModelFacts, view: View, flow: FlowEstimator, **counts: int
+) -> Header:
+    hashes = facts.hashes()
+    return Header(
+        source=source.identity,
+        vae=hashes["vae"],
+        text_encoder=hashes["text_encoder"],
+        flow=estimator_name(flow),
+        height=view.height,
+        width=view.width,
+        num_frames=view.num_frames,
+        fps=float(view.fps),
+        latent_shape=facts.latent_shape(view),
+        text_width=facts.text_width,
+        max_tokens=facts.max_tokens,
+        **counts,
+    )
 
 
 def estimate(

@@ -110,31 +110,8 @@ def generate(
     for branch in branches_on(pipeline):
         branch.inverted = request.invert_experts
         branch.record = [] if request.explain else None  # each pass is copied to the CPU
-    clips: dict[str, np.ndarray] = {}
     with _progress(plan.sampling.steps, 1 + request.compare, on_step) as advance:
-        if request.compare or not corrected:
-            with _timed(seconds, FROZEN), adapters_disabled(pipeline):
-                clips[FROZEN] = _sample(
-                    pipeline,
-                    plan,
-                    refined,
-                    adapter_scale=0.0,
-                    advance=partial(advance, FROZEN),
-                )
-        if corrected:
-            with _timed(seconds, corrected):
-                clips[corrected] = _sample(
-                    pipeline,
-                    plan,
-                    refined,
-                    adapter_scale=request.adapter_scale,
-                    categories=[str(c) for c in parse.categories] or None,
-                    record=recorder,
-                    advance=partial(advance, corrected),
-                )
-        elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
-            clips[describe_attached(pipeline)] = clips[FROZEN]
-
+        clips = _clips(pipeline, plan, refined, corrected, recorder, seconds, advance)
     laws = _laws(plan, refined.scene, clips)
     recorder.passes = [routing for b in branches_on(pipeline) for routing in b.record or ()]
     device = str(pipeline._execution_device)
@@ -180,6 +157,38 @@ def generate(
         settings=settings,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
+
+
+def _clips(
+    pipeline: Any,
+    plan: Plan,
+    refined: "_Refined",
+    corrected: str,
+    recorder: "Recorder",
+    seconds: dict[str, float],
+    advance: Callable[..., None],
+) -> dict[str, np.ndarray]:
+    """The clips that are asked for by what acts on them: frames [t, h, w, 3] uint8."""
+    request = plan.request
+    clips: dict[str, np.ndarray] = {}
+    if request.compare or not corrected:
+        with _timed(seconds, FROZEN), adapters_disabled(pipeline):
+            told = partial(advance, FROZEN)
+            clips[FROZEN] = _sample(pipeline, plan, refined, adapter_scale=0.0, advance=told)
+    if corrected:
+        with _timed(seconds, corrected):
+            clips[corrected] = _sample(
+                pipeline,
+                plan,
+                refined,
+                adapter_scale=request.adapter_scale,
+                categories=[str(c) for c in refined.parse.categories] or None,
+                record=recorder,
+                advance=partial(advance, corrected),
+            )
+    elif request.compare:  # a scale of 0 is the frozen generator, and comparing shows it
+        clips[describe_attached(pipeline)] = clips[FROZEN]
+    return clips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

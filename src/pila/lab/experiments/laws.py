@@ -7,6 +7,7 @@ every law's error is within its tolerance, which 95 % of true clips through the 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,7 @@ def tabulate(
         rows.setdefault((c["method"], c["scene"]), []).append(c)
     scenes = list(tolerance)
 
-    def per_prompt(
-        method: str, some: Sequence[str], value: _Figure, among: _Clips | None = None
-    ) -> np.ndarray:
-        """Means over noise and training seeds, by prompt in order of scene and seed."""
-        found = []
-        for scene in some:
-            prompts: dict[int, list[float]] = {}
-            for c in (rows if among is None else among)[method, scene]:
-                prompts.setdefault(c["seed"], []).append(value(c))
-            found += [np.mean(values) for values in prompts.values()]
-        return np.array(found)
+    per_prompt = partial(_per_prompt, rows)
 
     def passed(c: Mapping[str, Any]) -> float:
         return float(all(c["laws"][law] <= most for law, most in tolerance[c["scene"]].items()))
@@ -103,7 +94,7 @@ def tabulate(
             (method, s): [c for c in rows[method, s] if c["training_seed"] == training_seed]
             for s in scenes
         }
-        error = per_prompt(method, scenes, _error, some)
+        error = _per_prompt(some, method, scenes, _error)
         return gap_closed(by_frozen, error, by_truth).value
 
     by_frozen, by_truth = (per_prompt(m, scenes, _error) for m in (FROZEN, TRUE))
@@ -111,10 +102,6 @@ def tabulate(
 
     def row(method: str) -> dict[str, Any]:
         mine = [c for scene in scenes for c in rows[method, scene]]
-
-        def to_true(figure: str) -> float:
-            # Ratio of means: a mean of ratios would swing with the stillest true clips.
-            return sum(c[figure] for c in mine) / sum(c[f"true_{figure}"] for c in mine)
 
         by_category = {
             category: figures(method, some)
@@ -144,7 +131,7 @@ def tabulate(
             "seeds": training,
             "by_seed": by_seed,
             "spread": spread(by_seed),
-            **{name: to_true(name) for name in ("motion", "sharpness", "grain")},
+            **{name: _to_true(mine, name) for name in ("motion", "sharpness", "grain")},
             **{
                 name: float(np.mean([c[name] for c in mine]))
                 for name in ("quality", "found", "colours", "adherence")
@@ -157,6 +144,22 @@ def tabulate(
     last = [control for control in CONTROLS if (control, scenes[0]) in rows]
     shown = [row(method) for method in [TRUE, *methods, *last]]
     return {"rows": shown, "tolerance": dict(tolerance)}
+
+
+def _per_prompt(rows: _Clips, method: str, scenes: Sequence[str], value: _Figure) -> np.ndarray:
+    """Means over noise and training seeds, by prompt in order of scene and seed."""
+    found = []
+    for scene in scenes:
+        prompts: dict[int, list[float]] = {}
+        for c in rows[method, scene]:
+            prompts.setdefault(c["seed"], []).append(value(c))
+        found += [np.mean(values) for values in prompts.values()]
+    return np.array(found)
+
+
+def _to_true(clips: Sequence[Mapping[str, Any]], figure: str) -> float:
+    """Ratio of means: a mean of ratios would swing with the stillest true clips."""
+    return sum(c[figure] for c in clips) / sum(c[f"true_{figure}"] for c in clips)
 
 
 def errors_of(

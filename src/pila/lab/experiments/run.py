@@ -15,7 +15,7 @@ from pila.lab.experiments import bank, laws, measures
 from pila.lab.experiments import score_calibration as score_worth
 from pila.lab.experiments.sampling import DEVELOPMENT_SEED, HELD_OUT_SEED, own_world
 from pila.lab.experiments.tables import EXPERIMENTS, RESULTS
-from pila.lab.experiments.tables.definition import Measure
+from pila.lab.experiments.tables.definition import Experiment, Measure
 from pila.lab.experiments.tables.prepared import Setting
 from pila.lab.experiments.tables.runs import Runs, chosen_arms
 from pila.lab.world.registry import SCENES
@@ -309,24 +309,15 @@ def prepared(
     if name not in EXPERIMENTS:
         raise InputError(f"experiment is {name!r}; choose from {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[name]
-    # Intervals over clips, and chance from other clips, take two of a scene.
-    least = 2 if {"bank", "maps"} & {*experiment.measures} else 1
-    for option, value, bound in (
-        ("processes", processes, 1),
-        ("clips", clips, least),
-        ("prompts", prompts, 1),
-        ("noise-seeds", noise_seeds, 1),
-    ):
-        if value is not None and value < bound:
-            raise InputError(f"{option} is {value}; use at least {bound}")
+    _check_numbers(experiment, seeds, processes=processes, clips=clips, prompts=prompts)
+    if noise_seeds is not None and noise_seeds < 1:
+        raise InputError(f"noise-seeds is {noise_seeds}; use at least 1")
     elsewhere = [m for m in experiment.measures if m not in _GENERATED]
     if development and elsewhere:
         raise InputError(
             f"development prompts are generated from, and {name} also measures "
             f"{', '.join(elsewhere)} on true clips of its own; leave development out"
         )
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise InputError(f"seeds is {tuple(seeds)}; name training seeds of 0 or more, each once")
     if train and available:
         raise InputError("train and available are both set; train what is missing, or leave it out")
     check_sampling(steps=steps, guidance_scale=guidance_scale)
@@ -334,35 +325,17 @@ def prepared(
     arms = chosen_arms(experiment, only)
     seeds_of = {arm.name: tuple(seeds) for arm in arms}
     if available:
-        seeds_of = {arm.name: own.finished(arm, seeds) for arm in arms}
-        arms = tuple(arm for arm in arms if seeds_of[arm.name] or not arm.trained)
-        if not any(arm.trained for arm in arms):
-            raise InputError(
-                f"{runs} has none of the trainings of {name}; leave available out to see which "
-                "they are"
-            )
+        arms, seeds_of = _available(own, arms, seeds, name)
     experiment = replace(
         experiment, arms=arms, against=_there(experiment.against, [a.name for a in arms])
     )
     check_writable(output)
     place = str(find_device(device))
-    generator = model or "embedded"
-    if experiment.model_recipe is not None and model is None:
-        large = Runs(folder=runs)
-        if train:
-            large.train([experiment.model_recipe], [0])
-        large.require([experiment.model_recipe], [0])
-        generator = str(large.place(experiment.model_recipe, 0))
+    generator = model or _generator_of(experiment, Runs(folder=runs), train=train)
     folder = find_model(generator)
     check_wan_repository(folder)
-    known = own_world(folder, generator)["scenes"]
     if experiment.scenes and not scenes:
-        scenes = _there(experiment.scenes, known)
-        if not scenes:
-            raise InputError(
-                f"{generator} knows none of {', '.join(experiment.scenes)}, which {name} takes; "
-                "use a model that was trained on one"
-            )
+        scenes = _scenes_known(experiment, folder, generator)
     protocol = laws.Protocol(
         model=generator,
         prompts=prompts or experiment.prompts,
@@ -385,13 +358,7 @@ def prepared(
         if method.adapter is not None:
             _check_place(method.adapter, folder)
     config_diff = own.config_diff(experiment.recipes, seeds)
-    for run, options in config_diff.items():
-        log.warning(
-            "%s was trained with another %s than its recipe has; the table says so. To train it "
-            "anew, move that folder away",
-            runs / run,
-            ", ".join(options),
-        )
+    _tell_of(config_diff, runs)
     return Setting(
         experiment=experiment,
         arms=methods,
@@ -402,6 +369,62 @@ def prepared(
         processes=processes,
         config_diff=config_diff,
     )
+
+
+def _check_numbers(experiment: Experiment, seeds: Sequence[int], **numbers: int | None) -> None:
+    """Refuse numbers that the experiment cannot be run with."""
+    # Intervals over clips, and chance from other clips, take two of a scene.
+    least = {"clips": 2 if {"bank", "maps"} & {*experiment.measures} else 1}
+    for option, value in numbers.items():
+        if value is not None and value < (bound := least.get(option, 1)):
+            raise InputError(f"{option} is {value}; use at least {bound}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"seeds is {tuple(seeds)}; name training seeds of 0 or more, each once")
+
+
+def _available(
+    runs: Runs, arms: Sequence[Arm], seeds: Sequence[int], name: str
+) -> tuple[tuple[Arm, ...], dict[str, tuple[int, ...]]]:
+    """The rows whose trainings are there, and of each row's trainings the seeds that are."""
+    seeds_of = {arm.name: runs.finished(arm, seeds) for arm in arms}
+    there = tuple(arm for arm in arms if seeds_of[arm.name] or not arm.trained)
+    if not any(arm.trained for arm in there):
+        raise InputError(
+            f"{runs.folder} has none of the trainings of {name}; leave available out to see which "
+            "they are"
+        )
+    return there, seeds_of
+
+
+def _tell_of(config_diff: Mapping[str, Sequence[str]], runs: Path) -> None:
+    for run, options in config_diff.items():
+        log.warning(
+            "%s was trained with another %s than its recipe has; the table says so. To train it "
+            "anew, move that folder away",
+            runs / run,
+            ", ".join(options),
+        )
+
+
+def _generator_of(experiment: Experiment, runs: Runs, *, train: bool) -> str:
+    """The generator that an experiment names; trained first where that is asked for."""
+    if experiment.model_recipe is None:
+        return "embedded"
+    if train:
+        runs.train([experiment.model_recipe], [0])
+    runs.require([experiment.model_recipe], [0])
+    return str(runs.place(experiment.model_recipe, 0))
+
+
+def _scenes_known(experiment: Experiment, folder: Path, generator: str) -> tuple[str, ...]:
+    """Those of an experiment's scenes that a model knows."""
+    found = _there(experiment.scenes, own_world(folder, generator)["scenes"])
+    if not found:
+        raise InputError(
+            f"{generator} knows none of {', '.join(experiment.scenes)}, which {experiment.name} "
+            "takes; use a model that was trained on one"
+        )
+    return found
 
 
 def _trainings_at_once(processes: int) -> int:

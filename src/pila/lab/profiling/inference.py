@@ -145,12 +145,10 @@ def measure(
         runs["one block"] = shallow.frozen
     times = interleaved(runs, device=device, repeats=repeats)
     frozen = times["frozen"].median
-    if shallow is not None and layers is not None:
-        block = (frozen - times["one block"].median) / (layers - 1)
-        frozen = times["one block"].median + (depth - 1) * block
+    if layers is not None and shallow is not None:
+        frozen = _continued(frozen, times["one block"].median, layers, depth)
     limits = floors.ceilings(device, dtype)
-    without = peak_gib(step.frozen, device)
-    rows = []
+    without, rows = peak_gib(step.frozen, device), []
     # Counted as it is written: hooks would compile it anew.
     eager = replace(step, adapter=step.network)
     for k in top_ks:
@@ -185,6 +183,11 @@ def measure(
             }
         )
     return rows
+
+
+def _continued(some: float, one: float, layers: int, depth: int) -> float:
+    """Time of all blocks, from that of some layers and that of one."""
+    return one + (depth - 1) * (some - one) / (layers - 1)
 
 
 @torch.inference_mode()

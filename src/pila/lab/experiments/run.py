@@ -15,7 +15,7 @@ from pila.lab.experiments import bank, laws, measures
 from pila.lab.experiments import score_calibration as score_worth
 from pila.lab.experiments.sampling import DEVELOPMENT_SEED, HELD_OUT_SEED, own_world
 from pila.lab.experiments.tables import EXPERIMENTS, RESULTS
-from pila.lab.experiments.tables.definition import Experiment, Measure
+from pila.lab.experiments.tables.definition import Arm, Experiment, Measure
 from pila.lab.experiments.tables.prepared import Setting
 from pila.lab.experiments.tables.runs import Runs, chosen_arms
 from pila.lab.world.registry import SCENES
@@ -312,12 +312,8 @@ def prepared(
     _check_numbers(experiment, seeds, processes=processes, clips=clips, prompts=prompts)
     if noise_seeds is not None and noise_seeds < 1:
         raise InputError(f"noise-seeds is {noise_seeds}; use at least 1")
-    elsewhere = [m for m in experiment.measures if m not in _GENERATED]
-    if development and elsewhere:
-        raise InputError(
-            f"development prompts are generated from, and {name} also measures "
-            f"{', '.join(elsewhere)} on true clips of its own; leave development out"
-        )
+    if development:
+        _check_generates(experiment)
     if train and available:
         raise InputError("train and available are both set; train what is missing, or leave it out")
     check_sampling(steps=steps, guidance_scale=guidance_scale)
@@ -369,6 +365,16 @@ def prepared(
         processes=processes,
         config_diff=config_diff,
     )
+
+
+def _check_generates(experiment: Experiment) -> None:
+    """Refuse an experiment that measures true clips of its own."""
+    elsewhere = [m for m in experiment.measures if m not in _GENERATED]
+    if elsewhere:
+        raise InputError(
+            f"development prompts are generated from, and {experiment.name} also measures "
+            f"{', '.join(elsewhere)} on true clips of its own; leave development out"
+        )
 
 
 def _check_numbers(experiment: Experiment, seeds: Sequence[int], **numbers: int | None) -> None:

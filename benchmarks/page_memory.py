@@ -1,15 +1,16 @@
 """What the page's server keeps over many generations: memory, files, threads, sessions.
 
-    python benchmarks/page_memory.py [--generations 1000] [--clients 4] [--trace] [--output FILE]
-    python benchmarks/page_memory.py --records NAME=FILE ... --picture docs/page-memory.png
+    python benchmarks/page_memory.py [--generations 1000] [--clients 4] [--output FILE]
+    python benchmarks/page_memory.py --rows FILE    # draw what was measured before
 
 Starts `pila serve` in a process of its own. Several clients ask it for small clips of two steps,
 each clip in turn by the API's plain call, by the API in a session, and by the page's own event. A
-client begins a new session after ten clips, as someone who opens the page anew. Every ten clips the server is looked at from
-outside and from inside: what it holds of memory, what malloc has in use of that, and what Gradio
-keeps of sessions, events and files. The last look is followed by one behind a garbage collection,
-and by one behind `malloc_trim`: what goes then was never needed. `--trace` adds tracemalloc's
-largest growth, and makes everything slower. glibc alone says what malloc has in use.
+client begins a new session after ten clips, as someone who opens the page anew. Every ten clips
+the server is looked at from outside and from inside: what it holds of memory, what malloc has in
+use of that, and what Gradio keeps of sessions, events and files. The last look is followed by one
+behind a garbage collection, and by one behind `malloc_trim`: what goes then was never needed.
+`--trace` adds tracemalloc's largest growth, and makes everything slower.
+glibc alone says what malloc has in use.
 """
 
 import argparse
@@ -20,10 +21,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -199,37 +200,49 @@ class User:
 
 
 def measure(
-    generations: int, clients: int, *, every: int, trace: bool, options: list[str]
-) -> list[dict[str, Any]]:
-    """Looks at a server that makes so many clips."""
+    generations: int,
+    clients: int,
+    *,
+    every: int,
+    trace: bool,
+    options: list[str],
+    keep: Callable[[list[dict[str, Any]]], None],
+) -> None:
+    """Looks at a server that makes so many clips; `keep` is given all of them after each."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), trace=trace, options=options)
+        looks: list[dict[str, Any]] = []
+
+        def look(made: int, first: str = "") -> None:
+            looks.append(server.look(made, first=first))
+            print(_line(looks[-1]), first, flush=True)
+            keep(looks)
+
         try:
-            return _measured(server, generations, clients, every)
+            look(0)
+            _use(server.url, generations, clients, lambda made: made % every or look(made))
+            for first in ("", "collect", "collect trim"):
+                look(generations, first)
         finally:
             server.end()
 
 
-def _measured(server: Server, generations: int, clients: int, every: int) -> list[dict[str, Any]]:
-    looks = [server.look(0)]
-    lock, begun, made, failed = threading.Lock(), iter(range(generations)), [0], []
+def _use(url: str, generations: int, clients: int, on_made: Callable[[int], Any]) -> None:
+    """Have clients make so many clips between them; after each, alone, the count is told."""
+    lock, numbers, made, failed = threading.Lock(), iter(range(generations)), count(1), []
 
     def use() -> None:
-        user = User(server.url)
-        number: int | None = 0
-        while number is not None and not failed:
+        user = User(url)
+        while not failed:
             with user.session() as session:
                 for _ in range(PER_SESSION):
                     with lock:
-                        number = next(begun, None)
+                        number = next(numbers, None)
                     if number is None:
                         return
                     user.generate(session, number)
                     with lock:
-                        made[0] += 1
-                        if made[0] % every == 0:
-                            looks.append(server.look(made[0]))
-                            print(_line(looks[-1]), flush=True)
+                        on_made(next(made))
 
     def guarded() -> None:
         try:
@@ -244,10 +257,6 @@ def _measured(server: Server, generations: int, clients: int, every: int) -> lis
         user.join()
     if failed:
         raise failed[0]
-    for first in ("", "collect", "collect trim"):
-        looks.append(server.look(made[0], first=first))
-        print(_line(looks[-1]), first, flush=True)
-    return looks
 
 
 def _line(look: dict[str, Any]) -> str:
@@ -258,22 +267,22 @@ def _line(look: dict[str, Any]) -> str:
     )
 
 
-def draw(records: dict[str, Path], path: Path) -> None:
-    """Memory of each record over its generations: held, and of that in use."""
+def draw(records: dict[str, Any], path: Path) -> None:
+    """Memory of each record over its generations: what is held, and what malloc has in use."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axis = figure.subplots()
-    for index, (name, file) in enumerate(records.items()):
-        looks = [k for k in json.loads(file.read_text())["looks"] if not k["after"]]
-        xs = [k["generations"] for k in looks]
+    for index, (name, record) in enumerate(records.items()):
+        looks = [look for look in record["looks"] if not look["after"]]
+        xs = [look["generations"] for look in looks]
         for key, style, what in (("rss", "-", "held"), ("malloc_used", "--", "in use by malloc")):
-            ys = [k[key] / MIB for k in looks]
+            ys = [look[key] / MIB for look in looks]
             axis.plot(xs, ys, style, color=f"C{index}", label=f"{name}: {what}")
     axis.set_xlabel("generations of two steps")
     axis.set_ylabel("MiB")
     axis.set_ylim(bottom=0)
-    axis.legend(loc="best", fontsize="small")
+    axis.legend(loc="best", fontsize="small", ncols=2)
     figure.savefig(path, dpi=170)
 
 
@@ -281,34 +290,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the page's server keeps.")
     parser.add_argument("--generations", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--every", type=int, default=10, help="generations between looks")
+    parser.add_argument("--trace", action="store_true", help="with tracemalloc")
+    parser.add_argument("--output", type=Path, help="JSON: records by name; this one is added")
+    parser.add_argument("--name", default="now", help="of this record")
+    parser.add_argument("--rows", type=Path, help="draw such a file, and measure nothing")
+    parser.add_argument("--picture", type=Path, default=Path("docs/page-memory.png"))
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="last: its options")
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--records", nargs="+", metavar="NAME=FILE")
-    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    if options.records:
-        draw({n: Path(f) for n, f in (r.split("=", 1) for r in options.records)}, options.picture)
+    if options.rows:
+        draw(json.loads(options.rows.read_text()), options.picture)
         return
-    start = time.monotonic()
-    looks = measure(
+    output: Path | None = options.output
+    records = json.loads(output.read_text()) if output and output.exists() else {}
+    records[options.name] = record = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "clients": options.clients,
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_"))},
+    }
+
+    def keep(looks: list[dict[str, Any]]) -> None:
+        record["looks"] = looks
+        if output:
+            output.write_text(json.dumps(records, indent=1) + "\n")
+
+    measure(
         options.generations,
         options.clients,
         every=options.every,
         trace=options.trace,
         options=options.serve,
+        keep=keep,
     )
-    if options.output:
-        settings = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_"))}
-        record = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "clients": options.clients,
-            "environment": settings,
-            "seconds": round(time.monotonic() - start),
-            "looks": looks,
-        }
-        options.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

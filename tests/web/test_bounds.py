@@ -62,7 +62,8 @@ def length(text: str) -> int:
 with gr.Blocks(analytics_enabled=False) as page:
     gr.api(length, api_name="categories")
 page.queue()
-with serving(page, Address(host="127.0.0.1", port=0, password=None), files=Path(sys.argv[1])) as url:
+address = Address(host="127.0.0.1", port=0, password=None)
+with serving(page, address, files=Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.readline()
     print(len(page.state_holder.session_data), flush=True)

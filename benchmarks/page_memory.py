@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -124,7 +124,7 @@ class Server:
         inside = json.loads(self._line())
         process = psutil.Process(self.process.pid)
         memory = process.memory_full_info()
-        files = [p for p in self.folder.glob("pila-serve-*/**/*") if p.is_file()]
+        sizes = list(_file_sizes(self.folder))
         return {
             "generations": generations,
             "after": first,
@@ -132,14 +132,22 @@ class Server:
             "uss": memory.uss,
             "threads": process.num_threads(),
             "open_files": process.num_fds(),
-            "files": len(files),
-            "file_bytes": sum(p.stat().st_size for p in files),
+            "files": len(sizes),
+            "file_bytes": sum(sizes),
             **inside,
         }
 
     def end(self) -> None:
         self.process.terminate()
         self.process.communicate()
+
+
+def _file_sizes(folder: Path) -> Iterator[int]:
+    """Bytes of the files below a folder, whose server goes on removing some."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield (Path(place) / name).stat().st_size
 
 
 class User:

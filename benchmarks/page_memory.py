@@ -284,13 +284,13 @@ def draw(records: dict[str, Any], path: Path) -> None:
     for index, (name, record) in enumerate(records.items()):
         looks = [look for look in record["looks"] if not look["after"]]
         xs = [look["generations"] for look in looks]
-        for key, style, what in (("rss", "-", "held"), ("malloc_used", "--", "in use by malloc")):
-            ys = [look[key] / MIB for look in looks]
-            axis.plot(xs, ys, style, color=f"C{index}", label=f"{name}: {what}")
+        for key, style in (("rss", "-"), ("malloc_used", "--")):
+            label = name if style == "-" else None
+            axis.plot(xs, [k[key] / MIB for k in looks], style, color=f"C{index}", label=label)
     axis.set_xlabel("generations of two steps")
-    axis.set_ylabel("MiB")
+    axis.set_ylabel("MiB held; dashed: in use by malloc")
     axis.set_ylim(bottom=0)
-    axis.legend(loc="best", fontsize="small", ncols=2)
+    axis.legend(loc="center right")
     figure.savefig(path, dpi=170)
 
 

@@ -48,6 +48,7 @@ showcase: $(PILA)  ## the moving picture, chosen by the rule in docs/showcase.js
 # Charts of experiments are drawn with their tables: `pila experiment NAME`.
 pictures: showcase strip  ## every picture under docs/ that needs no browser; nothing is trained
 	.venv/bin/python benchmarks/scaling.py --rows $(lastword $(sort $(wildcard benchmarks/results/scaling-*.json)))
+	.venv/bin/python benchmarks/page_memory.py --rows $(lastword $(sort $(wildcard benchmarks/results/page-memory-*.json)))
 	.venv/bin/python -m pila.lab.experiments.tables.summary
 	$(PILA) diagnose routing embedded --output $(OUT)/diagnose
 	$(PILA) diagnose correction embedded --scenes ball_collision hot_spot --output $(OUT)/diagnose

@@ -122,12 +122,16 @@ def test_pictures_are_made_by_one_target():
         'generate "a red ball falls" --compare',
         "strip.png docs/strip.png",
         "benchmarks/scaling.py --rows benchmarks/results/scaling-",
+        "benchmarks/page_memory.py --rows benchmarks/results/page-memory-",
         "-m pila.lab.experiments.tables.summary",
         "diagnose routing embedded",
         "diagnose correction embedded",
     ):
         assert command in done.stdout
-    writers = done.stdout + (root / "benchmarks/scaling.py").read_text()
+    writers = done.stdout
+    writers += "".join(
+        (root / "benchmarks" / name).read_text() for name in ("scaling.py", "page_memory.py")
+    )
     writers += "".join(
         (root / "src/pila/lab/experiments" / name).read_text()
         for name in ("showcase.py", "tables/summary.py")

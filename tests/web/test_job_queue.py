@@ -1,11 +1,13 @@
 """The queue and its worker, with the tiny model: bounds, cancelling, and one pipeline for all."""
 
+import gc
 import threading
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import pila.web.job_queue
 from pila.errors import InputError
@@ -157,6 +159,31 @@ def test_a_failure_is_told_and_the_next_job_runs(queue, ask, results, monkeypatc
     assert "secret" not in two.progress.error
     assert "a secret path" in caplog.text
     assert finish(queue.submit("a", ask)).state == "done"
+
+
+def test_nothing_of_a_finished_job_waits_for_pythons_own_collection(queue, ask, results):
+    """Its pictures hold themselves, so that they and what they show would stay for many jobs."""
+
+    def pictures():
+        return sum(type(found) is Figure for found in gc.get_objects())
+
+    def with_pictures(token):
+        return ask(token, explain=results.place(token) / "explain")
+
+    gc.collect()
+    before, on = pictures(), gc.isenabled()
+    gc.disable()
+    try:
+        job = queue.submit("a", with_pictures)
+        assert finish(job).state == "done"
+        assert list((results.place(job.token) / "explain").glob("*.png"))
+        end = time.monotonic() + 60
+        while pictures() > before:
+            assert time.monotonic() < end, "pictures are kept"
+            time.sleep(0.05)
+    finally:
+        if on:
+            gc.enable()
 
 
 def test_closing_stops_what_runs(results, ask, held):

@@ -79,6 +79,13 @@ def test_the_oldest_go_first(results, now):
     assert [kept(results, t) for t in tokens[2:]] == [False, True, True]
 
 
+def test_the_newest_stays_while_the_next_is_made(results, now):
+    """Where one is kept, too: it is served from its place, and its user may be fetching it."""
+    tokens = [add(results, now[0] + i) for i in range(2)]
+    results.prune(room=results._keep)
+    assert [kept(results, t) for t in tokens] == [False, True]
+
+
 def test_what_is_too_old_goes(results, now):
     old, young = add(results, now[0]), add(results, now[0] + 3600)
     now[0] += 2 * 3600 + 1

@@ -35,7 +35,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 def build(handlers: Handlers) -> gr.Blocks:
     """The page and its API, not yet served."""
-    with gr.Blocks(title="pila", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(title="pila", analytics_enabled=False) as page:
         gr.Markdown(
             "# pila\nA frozen video generator and the same generator corrected by a physics "
             "adapter, from the same noise."
@@ -85,12 +85,12 @@ def _generates(
         except InputError as error:
             yield {asked.said: fragments.message(str(error), kind="error")}
             return
-        tokens = [*values[made], job.token]
+        reports = _reports(handlers, [*values[made], job.token])
         seconds = sum(job.report.seconds.values())
         yield shown.of(report) | {
             asked.said: fragments.message(f"Done in {seconds:.0f} s.", kind="done"),
-            made: tokens,
-            gallery: fragments.gallery(_reports(handlers, tokens)),
+            made: list(reports),  # no more than are kept
+            gallery: fragments.gallery(reports),
             parse: report if values[asked.auto] else None,
         }
 

@@ -1,7 +1,9 @@
 """The work behind a page: a bounded queue, one loaded pipeline, one clip at a time."""
 
+import ctypes
 import gc
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -193,9 +195,11 @@ class JobQueue:
                 logger.warning("old results could not be removed: %s", error)
             if job is not None:
                 self._run(job)
+                del job
                 with self._changed:
                     self._running = None
                     self._tell_places()
+                _give_memory_back()
 
     def _run(self, job: Job) -> None:
         steps, done = job.progress.steps, 0
@@ -261,6 +265,16 @@ def told(note: str) -> str:
 def _stop_if_asked(job: Job) -> None:
     if job.stop.is_set():
         raise Cancelled
+
+
+def _give_memory_back() -> None:
+    """What a clip has taken goes now: pictures are cycles, and glibc keeps what is freed in a
+    heap for each thread."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        if trim is not None:
+            trim(0)
 
 
 def _free_device_memory() -> None:

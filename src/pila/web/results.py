@@ -95,11 +95,15 @@ class Results:
         shutil.rmtree(self.place(token), ignore_errors=True)
 
     def prune(self, *, room: int = 0) -> None:
-        """Remove what is too old, and the oldest beyond the number kept, less `room`."""
+        """Remove what is too old, and the oldest beyond the number kept, less `room`.
+
+        However few are kept, the newest stays until it is too old: its user may be fetching it.
+        """
+        most = max(1, self._keep - room)
         kept = sorted(self.folder.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
         oldest = self._clock() - self._seconds
         for index, place in enumerate(kept):
-            if index >= self._keep - room or place.stat().st_mtime < oldest:
+            if index >= most or place.stat().st_mtime < oldest:
                 shutil.rmtree(place, ignore_errors=True)
 
     def close(self) -> None:

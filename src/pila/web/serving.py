@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 PASSWORD_LIMIT = 1_000
 """Characters of a password."""
+SESSIONS = 200
+"""Open pages, and clients of the API, whose state Gradio keeps: some 0.1 MB each; those that were
+used last."""
 _PUBLIC = re.compile(r"(?!-)[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
@@ -133,6 +136,7 @@ def serving(page: Any, address: Address, *, files: Path) -> Iterator[str]:
     Raises:
         InputError: the port cannot be used.
     """
+    import gradio as gr
     from starlette.middleware import Middleware
 
     from pila.web.app import CSS, HEAD, ON_LOAD
@@ -146,13 +150,14 @@ def serving(page: Any, address: Address, *, files: Path) -> Iterator[str]:
         hosts=frozenset(hosts) if address.is_loopback else None,
         public=address.public,
     )
+    gr.set_static_paths(files)  # else it serves copies, which outlive the results
     with clean_environment():  # Gradio asks the page whether it is there
         _, url, _ = page.launch(
             server_name=address.host,
             server_port=port,
             auth=_check_of(address.password) if address.password is not None else None,
             auth_message="Any user name, with the password of this server.",
-            allowed_paths=[str(files)],
+            state_session_capacity=SESSIONS,
             app_kwargs={"middleware": [guard]},
             theme=_theme(),
             css=CSS,

@@ -72,7 +72,7 @@ smoke: $(PILA)  ## the demo's job with few steps, into a folder of its own
 test: $(PILA)  ## the whole suite, a process a core, eight at most; ARGS="-m 'not slow'" for the quick part
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
 
-torture: $(PILA)  ## hours: kills, crash points, nonsense; resumes; ARGS="--only kill" (docs/reliability.md)
+torture: $(PILA)  ## kills, crash points, nonsense; some ten minutes; resumes; ARGS="--only kill" (docs/reliability.md)
 	OMP_NUM_THREADS=1 .venv/bin/python -m tests.torture $(ARGS)
 
 lint: $(PILA)

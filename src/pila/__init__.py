@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pila.errors import InputError as InputError
     from pila.physics.layout import Category as Category
     from pila.physics.layout import Slot as Slot
+    from pila.pipelines.attach import attach as attach
     from pila.pipelines.wan import PilaWanPipeline as PilaWanPipeline
     from pila.pipelines.wan_i2v import PilaWanImageToVideoPipeline as PilaWanImageToVideoPipeline
 
@@ -28,6 +29,7 @@ _EXPORTS = {
     "PilaWanImageToVideoPipeline": "pila.pipelines.wan_i2v",
     "PilaWanPipeline": "pila.pipelines.wan",
     "Slot": "pila.physics.layout",
+    "attach": "pila.pipelines.attach",
 }
 __all__ = ["__version__", *_EXPORTS]  # pyright: ignore[reportUnsupportedDunderAll]
 

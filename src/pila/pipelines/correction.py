@@ -81,6 +81,10 @@ class CorrectionOptions:
             velocity_source=velocity_source,  # type: ignore[arg-type]
         )
 
+    def with_mask(self, category_mask: Tensor) -> Self:
+        """The same for prompts of these categories, bool [number of prompts, 8]."""
+        return replace(self, category_mask=category_mask)
+
 
 def category_mask_of(categories: CategoryNames, *, num_prompts: int) -> Tensor:
     """Categories as a bool matrix [num_prompts, 8] in `Category` order.
@@ -117,7 +121,7 @@ class Correction:
         self, adapter: Any, options: CorrectionOptions, record: Record | None = None
     ) -> None:
         self._adapter = adapter
-        self._options = options
+        self.options = options
         self._record = record.append if isinstance(record, list) else record
         self._finite: list[tuple[int, float, Tensor]] = []
         self.conditional = ConditionalVelocity()
@@ -133,7 +137,7 @@ class Correction:
     @torch.no_grad()
     def __call__(self, x_t: Tensor, v: Tensor, sigma: float, index: int) -> Tensor | None:
         """dv at one step, in fp32, or None outside the step window."""
-        options = self._options
+        options = self.options
         # Taken at every step: one left over would stand for the next step's velocity.
         seen = self.conditional.take() if options.velocity_source == "cond" else v
         first, last = options.step_window

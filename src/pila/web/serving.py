@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 PASSWORD_LIMIT = 1_000
 """Characters of a password."""
 SESSIONS = 200
-"""Open pages, and clients of the API, whose state Gradio keeps: some 0.1 MB each; those that were
-used last."""
+"""Open pages, and clients of the API, whose state Gradio keeps: some 0.2 MB each; those that
+were used last."""
 _PUBLIC = re.compile(r"(?!-)[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 

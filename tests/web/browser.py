@@ -19,6 +19,9 @@ needs_browser = pytest.mark.skipif(
 )
 WAIT = 240_000
 """Milliseconds within which anything must happen: a bound for hangs, not a judgement of speed."""
+SETTLES = 500
+"""Milliseconds that Gradio gets to mount what was opened, and to take in what was typed: a machine
+that presses at once, beside other work, is faster than its page, and sends the value before."""
 SMALL: dict[str, Any] = {"height": 48, "width": 48, "num_frames": 9, "steps": 2}
 FIELDS = {
     "height": "Height",
@@ -78,6 +81,7 @@ def listen(page: Any, asked: list[str], faults: list[str]) -> None:
 def choose(page: Any, **sizes: Any) -> None:
     """Fill in sampling values by their labels."""
     page.get_by_role("button", name="Sampling").click()
+    page.wait_for_timeout(SETTLES)
     for key, value in sizes.items():
         fill(page, FIELDS[key], value)
 
@@ -87,10 +91,12 @@ def fill(page: Any, label: str, value: Any) -> None:
     field = page.get_by_label(label, exact=True)
     field.fill(str(value))
     field.press("Tab")
+    page.wait_for_timeout(SETTLES)
 
 
 def generate(page: Any) -> None:
     """Press the button, as soon as it can be."""
+    page.wait_for_timeout(SETTLES)
     page.get_by_role("button", name="Generate").click()
 
 

@@ -122,6 +122,28 @@ def test_decoder_may_see_the_feature(inputs):
     assert make_adapter(decoder_sees_feature=True)(*inputs).shape == inputs[0].shape
 
 
+def test_the_feature_reaches_the_correction_through_the_bank_alone(inputs):
+    adapter = make_adapter(decoder_sees_feature=False)
+    torch.nn.init.normal_(adapter.decoder.out.weight)
+    out = adapter(*inputs, return_details=True)
+    with torch.no_grad():
+        same = adapter.decoder(out.refined, out.condition, inputs[1], out.feature)
+        other = adapter.decoder(
+            out.refined, out.condition, inputs[1], torch.randn_like(out.feature)
+        )
+    assert torch.equal(same, other)
+
+
+def test_a_scaled_bank_begins_with_channels_of_one_size(inputs):
+    adapter = make_adapter(decoder_scales_bank=True)
+    std = adapter(*inputs, return_details=True).refined.std((0, 2, 3, 4))
+    adapter.decoder.set_bank_scale(std)
+    scaled = std * adapter.decoder.bank_scale
+    wide = std > 0.02
+    torch.testing.assert_close(scaled[wide], torch.ones_like(scaled[wide]))
+    assert (scaled[~wide] < 1).all()
+
+
 def test_inactive_slots_are_exactly_zero_in_the_call(inputs, adapter):
     details = adapter(*inputs, top_k=0, active=["phase"], return_details=True)
     for slot in (Slot.TEMPERATURE, Slot.IMPULSE, Slot.WAVE):

@@ -94,6 +94,29 @@ def test_half_precision_features_give_fields_in_float32(feature):
     assert found.bank.dtype == found.velocity.dtype == torch.float32
 
 
+def test_filled_slots_read_as_the_anchored_ones_and_hold_more():
+    torch.manual_seed(0)
+    feature = torch.randn(2, 32, 5, 6, 7)
+    plain = AnchoredFields(32)
+    filled = AnchoredFields(32, fill=True)
+    filled.load_state_dict(plain.state_dict())
+    few, more = plain(feature), filled(feature)
+    for slot, field in read_fields(few.bank, plain.velocity).items():
+        torch.testing.assert_close(read_fields(more.bank, filled.velocity)[slot], field)
+    free = sum(slot.width - slot.components for slot in Slot if slot != Slot.VELOCITY)
+    assert rank(more.bank) == rank(few.bank) + free
+
+
+def test_filled_slots_that_sleep_are_exactly_zero(feature):
+    bank = AnchoredFields(8, fill=True)(feature, active=[]).bank
+    for slot in WEAK_SLOTS:
+        assert not bank[:, slot.channels].any()
+
+
+def rank(bank):
+    return int(torch.linalg.matrix_rank(bank.detach().movedim(1, -1).flatten(0, -2), rtol=1e-4))
+
+
 def test_scaffold_ablation(feature):
     found = ScaffoldFields(8)(feature)
     assert found.bank.shape == (2, 32, 5, 6, 7)

@@ -15,6 +15,7 @@ from pila.physics import (
     readout,
     spread,
     unpack,
+    unread,
 )
 
 GRID = (3, 4, 5)
@@ -61,6 +62,16 @@ def test_readout_is_the_left_inverse_of_spread(slot: Slot, seed: int):
     wide = spread(slot, canonical)
     assert wide.shape[1] == slot.width
     torch.testing.assert_close(readout(slot, wide), canonical, rtol=0, atol=1e-15)
+
+
+@given(slot=slots, seed=seeds)
+def test_what_is_unread_changes_no_reading_and_is_all_that_the_reading_leaves(
+    slot: Slot, seed: int
+):
+    wide = random(slot.width, seed)
+    rest = unread(slot, wide)
+    torch.testing.assert_close(readout(slot, rest), torch.zeros_like(readout(slot, wide)))
+    torch.testing.assert_close(spread(slot, readout(slot, wide)) + rest, wide)
 
 
 def test_layouts():

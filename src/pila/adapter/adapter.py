@@ -99,7 +99,8 @@ class PilaAdapter(LatentAdapter):
         router_temperature: of the softmax over the selected experts.
         gate: "quadratic" (the paper's), "none", "mid" or "learned"; see `gate.py`.
         gate_floor: the least gain of the gate.
-        field_estimator: "anchored" (AFE), or "scaffold" for the ablation without it.
+        field_estimator: "anchored" (AFE), "anchored-filled" (the same, and the scaffold in the
+            channels that the fields leave free), or "scaffold" for the ablation without it.
         encoder_blocks: residual blocks of the encoder.
         decoder_blocks: residual blocks of the decoder.
         encoder_sees_motion: whether the encoder reads `motion_cues` beside the estimate. Ours.
@@ -108,6 +109,8 @@ class PilaAdapter(LatentAdapter):
             wide as the rest are half of all parameters.
         experts_see_feature: whether the operators read the encoder's feature besides the bank.
         decoder_sees_feature: whether the decoder does. Off in the paper: all must pass the bank.
+        decoder_scales_bank: whether the decoder has a learned factor for each channel of the bank.
+            Ours.
         default_scale: factor on the correction wherever a generator is sampled with this adapter,
             beside the caller's `adapter_scale`. Ours; 1 in the paper.
     """
@@ -131,6 +134,7 @@ class PilaAdapter(LatentAdapter):
         expert_width: int | None = None,
         experts_see_feature: bool = True,
         decoder_sees_feature: bool = False,
+        decoder_scales_bank: bool = False,
         default_scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -171,6 +175,7 @@ class PilaAdapter(LatentAdapter):
             num_blocks=decoder_blocks,
             conv=conv,
             sees_feature=decoder_sees_feature,
+            scales_bank=decoder_scales_bank,
         )
         self.sigma_gate = make_gate(gate, floor=gate_floor)
         self.tiling: Tiling | None = None

@@ -12,6 +12,8 @@ from pila.types import BankTensor, Latent
 
 TIME_DILATIONS = (1, 4)
 SPACE_DILATIONS = (1, 2)
+LEAST_STD = 0.02
+"""A channel that varies less is not brought up to 1: it would be rounding and noise."""
 
 
 class Decoder(nn.Module):
@@ -20,6 +22,8 @@ class Decoder(nn.Module):
     The first layer acts on concat[bank, v, broadcast c]; since c is the same everywhere, its part
     is computed once and added, which is the same sum without the broadcast copy.
     `sees_feature` adds the encoder's feature to the concatenation (off in the paper).
+    `scales_bank` gives each channel of the bank a learned factor, since the slots' sizes differ by
+    a factor of 30; `set_bank_scale` says where it begins.
     """
 
     def __init__(
@@ -30,9 +34,11 @@ class Decoder(nn.Module):
         num_blocks: int,
         conv: str = "factorised",
         sees_feature: bool = False,
+        scales_bank: bool = False,
     ) -> None:
         super().__init__()
         self.sees_feature = sees_feature
+        self.bank_scale = nn.Parameter(torch.ones(NUM_BANK_CHANNELS)) if scales_bank else None
         channels_in = NUM_BANK_CHANNELS + latent_channels + (width if sees_feature else 0)
         self.stem = Pointwise(channels_in, width)
         self.stem_condition = nn.Linear(width, width, bias=False)
@@ -56,6 +62,12 @@ class Decoder(nn.Module):
         """Frames and cells to each side that a place of dv answers to."""
         return reach_of(self.blocks)
 
+    @torch.no_grad()
+    def set_bank_scale(self, std: Float[Tensor, "32"]) -> None:
+        """Begin with factors that bring channels of these standard deviations to 1."""
+        if self.bank_scale is not None:
+            self.bank_scale.copy_(1 / std.clamp_min(LEAST_STD))
+
     def forward(
         self,
         bank: BankTensor,
@@ -65,6 +77,8 @@ class Decoder(nn.Module):
     ) -> Latent:
         """A~ [b, 32, t, h, w], c [b, width], v [b, c, t, h, w] -> dv, shaped as v."""
         dtype = self.stem.weight.dtype
+        if self.bank_scale is not None:
+            bank = bank * self.bank_scale[:, None, None, None]
         parts = [bank.to(dtype), v.to(dtype)]
         if self.sees_feature:
             parts.append(feature)

@@ -6,9 +6,10 @@ observed slots (phase, temperature, impulse, wave) are read in that order, each 
 before it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from pila.adapter.blocks import Pointwise, channels_first, channels_last
 from pila.errors import InputError
-from pila.physics.bank import NUM_BANK_CHANNELS, Slot, pack, spread
+from pila.physics.bank import NUM_BANK_CHANNELS, Slot, pack, spread, unread
 from pila.physics.calculus import Calculus
 from pila.types import AnyField, BankTensor, Latent, Scalar, SymTensor, Vector
 
@@ -132,13 +133,18 @@ def full_precision(x: Latent) -> Latent:
 
 
 class AnchoredFields(nn.Module):
-    """AFE. `active` names the weak slots that are estimated; the others are exactly zero."""
+    """AFE. `active` names the weak slots that are estimated; the others are exactly zero.
 
-    def __init__(self, width: int) -> None:
+    With `fill` a slot also carries what its scaffold says in the directions that the reading of
+    its field does not see: a scalar that is repeated over two channels leaves one of them free.
+    """
+
+    def __init__(self, width: int, *, fill: bool = False) -> None:
         super().__init__()
         self.active: tuple[Slot, ...] = WEAK_SLOTS
+        self.fill = fill
         self.calculus = Calculus()
-        # Only the velocity slot of the scaffold enters this bank; `ScaffoldFields` uses all of it.
+        # Without `fill` only the velocity slot of the scaffold enters the bank.
         self.scaffold = Pointwise(width, NUM_BANK_CHANNELS)  # Eq. 13
         self.velocity = VelocityHead()  # Eq. 14
         self.pressure = Head(width, 5, 1, bias=False)  # centring would take a bias away
@@ -187,6 +193,10 @@ class AnchoredFields(nn.Module):
             fields[Slot.WAVE] = self.wave(feature, fields[Slot.PHASE])
 
         slots = {slot: spread(slot, x) for slot, x in fields.items() if slot != Slot.VELOCITY}
+        if self.fill:
+            slots = {
+                slot: x + unread(slot, scaffold[:, slot.channels]) for slot, x in slots.items()
+            }
         bank = pack(slots | {Slot.VELOCITY: velocity_slot})  # Eq. 12
         return FieldEstimate(bank=bank, velocity=u, fields=fields)
 
@@ -208,7 +218,11 @@ class ScaffoldFields(nn.Module):
         return FieldEstimate(bank=bank, velocity=u, fields={Slot.VELOCITY: u})
 
 
-FIELDS: dict[str, type[nn.Module]] = {"anchored": AnchoredFields, "scaffold": ScaffoldFields}
+FIELDS: dict[str, Callable[[int], nn.Module]] = {
+    "anchored": AnchoredFields,
+    "anchored-filled": partial(AnchoredFields, fill=True),
+    "scaffold": ScaffoldFields,
+}
 
 
 def make_fields(name: str, width: int) -> nn.Module:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pila.physics.bank import readout as readout
     from pila.physics.bank import spread as spread
     from pila.physics.bank import unpack as unpack
+    from pila.physics.bank import unread as unread
     from pila.physics.calculus import Calculus as Calculus
     from pila.physics.layout import NUM_BANK_CHANNELS as NUM_BANK_CHANNELS
     from pila.physics.layout import Category as Category
@@ -51,6 +52,7 @@ _EXPORTS = {
     "residual_maps": "loss",
     "spread": "bank",
     "unpack": "bank",
+    "unread": "bank",
     "variance_shares": "norms",
 }
 __all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -23,6 +23,7 @@ __all__ = [
     "readout",
     "spread",
     "unpack",
+    "unread",
 ]
 
 
@@ -64,6 +65,11 @@ def readout(slot: Slot, tensor: AnyField) -> AnyField:
         xx, xy, yx, yy = tensor.split(1, dim=1)
         return torch.cat([xx, yy, (xy + yx) / 2], dim=1)
     return reduce(tensor, "b (r c) t h w -> b c t h w", "mean", c=slot.components)
+
+
+def unread(slot: Slot, tensor: AnyField) -> AnyField:
+    """What `readout` does not see of a slot tensor, [b, width, t, h, w]: its reading is 0."""
+    return tensor - spread(slot, readout(slot, tensor))
 
 
 def read_fields(

@@ -225,7 +225,8 @@ class PilaAdapterConfig(_Adapter):
     encoder_sees_motion: bool = True
     expert_width: Annotated[int, Field(ge=1, le=8_192)] | None = None
     experts_see_feature: bool = True
-    decoder_sees_feature: bool = True
+    decoder_sees_feature: bool = False
+    decoder_scales_bank: bool = False
 
 
 class PlainAdapterConfig(_Adapter):

@@ -145,8 +145,11 @@ class CoupleTask(AdapterTask):
         p = self.frozen.predict(*(batch[n] for n in ("latents", "noise", "sigma", "text")))
         module = self.module.to(self.device)
         condition = pool_text(batch["text"])
-        found = spreads(module(p.x_t, p.v, p.sigma, condition, return_details=True))
-        return {slot: std.item() for slot, std in found.items()}
+        out = module(p.x_t, p.v, p.sigma, condition, return_details=True)
+        # A decoder that begins anew; one that goes on has its factors.
+        if not module.decoder.out.weight.any():
+            module.decoder.set_bank_scale(out.refined.std((0, 2, 3, 4)))
+        return {slot: std.item() for slot, std in spreads(out).items()}
 
     def residual(
         self, out: AdapterOutput, x0_hat: Tensor, flags: Tensor, step: int

@@ -8,7 +8,7 @@ from typing import Any
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """A Markdown table; None is an empty cell, numbers have three digits behind the point.
 
-    In a column named p, what these digits would call nought is below 0.001.
+    In a column of p values, what these digits would call nought is below 0.001.
     """
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for row in rows:
@@ -18,7 +18,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _cell(column: str, value: Any) -> str:
-    small = column == "p" and isinstance(value, float) and value < 0.0005
+    small = column in ("p", "p (Holm)") and isinstance(value, float) and value < 0.0005
     return "< 0.001" if small else shown(value)
 
 

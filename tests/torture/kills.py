@@ -67,11 +67,13 @@ def _generate(ground: Ground, out: Path) -> list[str]:
     return ["generate", PROMPT, *clip, *ground.generate]
 
 
+_RATES = ("seconds_per_step", "processor_seconds_per_step")
+
 KILLS = {
     "kill: world make": Kill(_world),
     "kill: data cache": Kill(_cache),
-    "kill: train": Kill(_train, changing=("seconds_per_step", "commit")),
-    "kill: train, 2 processes": Kill(_train, processes=2, changing=("seconds_per_step", "commit")),
+    "kill: train": Kill(_train, changing=(*_RATES, "commit")),
+    "kill: train, 2 processes": Kill(_train, processes=2, changing=(*_RATES, "commit")),
     "kill: experiment": Kill(_experiment, changing=("seconds", "commit")),
     "kill: evaluate": Kill(_evaluate, changing=("commit",)),
     "kill: generate": Kill(_generate, changing=("commit",)),

@@ -89,6 +89,13 @@ class DiagnoseCorrection(_OfClips):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiagnosePaths(_OfClips):
+    """What the correction rests on: the gain that is lost without bank, slots, labels and more."""
+
+    name: ClassVar[str] = "paths"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DiagnoseReport(_OfClips):
     """All of these that the run allows, and report.html, one file that needs no network."""
 
@@ -101,6 +108,7 @@ _Subcommand = (
     | Annotated[DiagnoseExperts, subcommand("experts", prefix_name=False)]
     | Annotated[DiagnoseBank, subcommand("bank", prefix_name=False)]
     | Annotated[DiagnoseCorrection, subcommand("correction", prefix_name=False)]
+    | Annotated[DiagnosePaths, subcommand("paths", prefix_name=False)]
     | Annotated[DiagnoseReport, subcommand("report", prefix_name=False)]
 )
 
@@ -130,6 +138,10 @@ def _diagnose(command: Any) -> None:
     else:
         found = diagnose(command.name, command.run, **options)
         files = found["files"]
+    if command.name == "paths" and not command.json:
+        from pila.lab.diagnose.paths import printed
+
+        print(printed(found))
     print(json.dumps(found) if command.json else "\n".join(files))
 
 
@@ -140,6 +152,7 @@ COMMANDS: dict[type, Callable[[Any], int | None]] = dict.fromkeys(
         DiagnoseExperts,
         DiagnoseBank,
         DiagnoseCorrection,
+        DiagnosePaths,
         DiagnoseReport,
     ),
     _diagnose,

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from tyro.conf import arg, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from pila.lab.experiments.tables import EXPERIMENTS, RESULTS
 
@@ -127,6 +127,19 @@ class ExperimentPrompts:
     """Print the results as one JSON object instead of the table."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentTabulate:
+    """Compute a table of law errors anew from the figures of its clips; nothing is generated.
+
+    Today's measures and intervals, from clips.parquet.
+    """
+
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """The table's folder, such as results/main."""
+    json: bool = False
+    """Print the results as one JSON object instead of the table."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExperimentTable:
     """What every table of the registry takes."""
@@ -203,6 +216,7 @@ _Subcommands: Any = [
     Annotated[ExperimentBank, subcommand("bank", prefix_name=False)],
     Annotated[ExperimentScore, subcommand("score", prefix_name=False)],
     Annotated[ExperimentPrompts, subcommand("prompts", prefix_name=False)],
+    Annotated[ExperimentTabulate, subcommand("tabulate", prefix_name=False)],
     *(
         Annotated[made, subcommand(name, description=_described(name), prefix_name=False)]
         for name, made in TABLES.items()
@@ -242,6 +256,13 @@ def _prompts(command: ExperimentPrompts) -> None:
     print(json.dumps(results) if command.json else markdown(results).rstrip())
 
 
+def _tabulate(command: ExperimentTabulate) -> None:
+    from pila.lab.experiments.tables.law_table import markdown, retabulate
+
+    results = retabulate(command.folder)
+    print(json.dumps(results) if command.json else markdown(results).rstrip())
+
+
 def _table(command: ExperimentTable) -> None:
     from pila.lab.experiments.run import run_every_table, run_table
 
@@ -261,6 +282,7 @@ def _options(command: Any) -> dict[str, Any]:
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
     **dict.fromkeys(_ALONE, _alone),
     ExperimentPrompts: _prompts,
+    ExperimentTabulate: _tabulate,
     **dict.fromkeys(TABLES.values(), _table),
 }
 """What runs each subcommand."""

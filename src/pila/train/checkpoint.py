@@ -122,6 +122,7 @@ class _Record(Strict):
     config: dict[str, Any] = Field(default={})
     processes: Annotated[int, Field(ge=1, le=10**6)] = 1
     seconds_per_step: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    processor_seconds_per_step: Annotated[float, Field(ge=0, le=1e9)] | None = None
 
 
 def read_record(checkpoint: Path) -> dict[str, Any]:

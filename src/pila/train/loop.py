@@ -4,6 +4,7 @@ Processes, precision and accumulation are accelerate's; what a step draws comes 
 that a resumed run repeats a straight one bit for bit and a checkpoint holds no generator states.
 """
 
+import json
 import math
 import os
 import time
@@ -22,6 +23,7 @@ from accelerate.utils import (
 from torch import Tensor, nn
 
 from pila.errors import InputError
+from pila.files import atomic_write
 from pila.progress import progress_bar
 from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
@@ -33,6 +35,9 @@ from pila.train.stopping import CheckpointClock, Stopped, StopSignals
 
 TAIL = 0.25
 """Share of the steps over which the learning rate falls where it does not fall from the start."""
+
+RATE = "rate.json"
+"""In a finished run: its steps, and how long one took on which machine."""
 
 LOG_EVERY = 20
 """Steps between the lines of metrics.jsonl."""
@@ -244,7 +249,7 @@ class _Run:
         processes = accelerator.num_processes
         self.micro = optim.batch // (processes * accelerator.gradient_accumulation_steps)
 
-        self._begun = time.monotonic()
+        self._begun, self._begun_on_processor = time.monotonic(), time.process_time()
 
     def step(self, step: int) -> tuple[list[Tensor], list[Figures], Any]:
         """One step; losses and figures of its micro-batches, and the gradient's norm."""
@@ -289,16 +294,24 @@ class _Run:
         if accelerator.is_main_process:
             with accelerator.autocast():
                 validation = self.task.validate() if validated else None
-            seconds = (time.monotonic() - self._begun) / (done - self.start)
             record = {
-                "seconds_per_step": round(seconds, 4),
-                "machine": machine(accelerator),
+                **self.rate(done),
                 "config": self.config.as_saved(),
-                "processes": accelerator.num_processes,
                 "validation": validation,
             }
             checkpoint.save(self.output / "checkpoints", done, state, record)
         accelerator.wait_for_everyone()
+
+    def rate(self, done: int) -> dict[str, Any]:
+        """How fast this process is since it began, and where; after so many steps."""
+        steps = max(done - self.start, 1)
+        on_processor = time.process_time() - self._begun_on_processor
+        return {
+            "seconds_per_step": round((time.monotonic() - self._begun) / steps, 4),
+            "processor_seconds_per_step": round(on_processor / steps, 4),
+            "machine": machine(self.accelerator),
+            "processes": self.accelerator.num_processes,
+        }
 
     def finish(self) -> Path:
         """Put the averaged weights in place and have the task write what it leaves."""
@@ -312,6 +325,10 @@ class _Run:
         left: list[Any] = [None]
         if self.accelerator.is_main_process:
             left = [self.task.export(self.output)]
+            steps = self.config.optim.steps
+            if steps > self.start:  # otherwise what was said before stands
+                with atomic_write(self.output / RATE) as part:
+                    part.write_text(json.dumps({"steps": steps, **self.rate(steps)}, indent=1))
         return broadcast_object_list(left)[0]
 
 

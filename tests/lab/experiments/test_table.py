@@ -5,6 +5,7 @@ import pytest
 
 from pila.lab.experiments.table import (
     gap_closed,
+    holm,
     mean_estimate,
     paired_difference,
     roc_area,
@@ -88,3 +89,20 @@ def test_no_share_of_a_gap_that_is_not_shown():
     wider = gap_closed(frozen + 1, true, true)
     assert wider.value == pytest.approx(1)
     assert wider.low == pytest.approx(1)
+
+
+def test_scenes_that_differ_give_a_wider_interval_than_their_prompts():
+    rng = np.random.default_rng(0)
+    scenes = [scene for scene in range(6) for _ in range(20)]
+    frozen = np.ones(120)
+    method = 0.2 * np.array(scenes) / 6 + 0.4 + 0.01 * rng.standard_normal(120)
+    over_prompts = gap_closed(frozen, method, np.zeros(120))
+    over_scenes = gap_closed(frozen, method, np.zeros(120), scenes)
+    assert over_scenes.value == pytest.approx(over_prompts.value)
+    assert over_scenes.high - over_scenes.low > 2 * (over_prompts.high - over_prompts.low)
+
+
+def test_holm_multiplies_by_what_is_left_and_never_falls():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []

@@ -10,7 +10,7 @@ from pila.lab.diagnose.report import Missing, write_report
 from pila.lab.diagnose.run_folder import Run, open_run
 from pila.lab.diagnose.subject import Look
 
-DIAGNOSES = ("training", "routing", "experts", "bank", "correction")
+DIAGNOSES = ("training", "routing", "experts", "bank", "correction", "paths")
 """In the order of a report; each is a module of its own."""
 
 

@@ -322,9 +322,8 @@ def prepared(
     seeds_of = {arm.name: tuple(seeds) for arm in arms}
     if available:
         arms, seeds_of = _available(own, arms, seeds, name)
-    experiment = replace(
-        experiment, arms=arms, against=_there(experiment.against, [a.name for a in arms])
-    )
+    against = _there(experiment.against, [a.name for a in arms])
+    experiment = replace(experiment, arms=arms, against=against)
     check_writable(output)
     place = str(find_device(device))
     generator = model or _generator_of(experiment, Runs(folder=runs), train=train)
@@ -363,6 +362,7 @@ def prepared(
         clips=clips or experiment.clips,
         out=output,
         processes=processes,
+        runs=own,
         config_diff=config_diff,
     )
 

@@ -1,4 +1,4 @@
-"""Intervals: bootstrap over prompts, all noise seeds of a prompt drawn together."""
+"""Intervals: bootstrap over prompts, or over scenes, all clips of one drawn together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,20 +31,38 @@ def resampled_means(values: np.ndarray, seed: int = 0) -> np.ndarray:
     return counts @ values / n
 
 
+def by_group(values: np.ndarray, groups: Sequence[object]) -> np.ndarray:
+    """Means [groups, m] of rows [prompts, m] that share a group, such as a scene."""
+    names = list(dict.fromkeys(groups))
+    place = np.array([names.index(group) for group in groups])
+    return np.array([values[place == i].mean(0) for i in range(len(names))])
+
+
 def mean_estimate(values: np.ndarray) -> Estimate:
     """Mean of per-prompt values [prompts] with its interval."""
     low, high = np.quantile(resampled_means(values[:, None])[:, 0], [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def gap_closed(frozen: np.ndarray, method: np.ndarray, true: np.ndarray) -> Estimate:
+def gap_closed(
+    frozen: np.ndarray,
+    method: np.ndarray,
+    true: np.ndarray,
+    groups: Sequence[object] | None = None,
+) -> Estimate:
     """(E_frozen - E_method) / (E_frozen - E_true) over the same prompts [prompts], paired.
 
     1 is as good as true clips through the VAE, 0 as the frozen generator. NaN where there is no
     gap that these prompts show, the interval of E_frozen - E_true reaching 0: a share of nothing
     has any value, and its sign is chance.
+
+    Args:
+        frozen, method, true: errors of each prompt [prompts].
+        groups: each prompt's scene, where the interval is over scenes instead of prompts.
     """
     rows = np.stack([frozen, method, true], axis=1)
+    if groups is not None:
+        rows = by_group(rows, groups)
     f, m, t = rows.mean(0)
     means = resampled_means(rows)
     gaps = means[:, 0] - means[:, 2]
@@ -97,6 +115,19 @@ def paired_difference(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Diff
     beyond = np.abs(signs @ d / len(d)) >= abs(estimate.value) * (1 - 1e-9)
     p = (1 + beyond.sum()) / (1 + RESAMPLES)
     return Difference(estimate.value, estimate.low, estimate.high, float(p))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values of one table, corrected for their number (Holm, 1979): none is below its own.
+
+    The chance that any of the table's true null hypotheses has a corrected p below 0.05 is at most
+    0.05.
+    """
+    order = np.argsort(p)
+    scaled = [p[i] * (len(p) - rank) for rank, i in enumerate(order)]
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.maximum.accumulate(scaled), 1.0) if len(p) else []
+    return [float(value) for value in found]
 
 
 def spread(values: Sequence[float]) -> float | None:

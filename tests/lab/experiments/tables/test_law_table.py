@@ -7,9 +7,11 @@ import math
 import pytest
 from tests.lab.experiments.conftest import SEEDS, written
 
+from pila.errors import InputError
 from pila.lab.experiments.clips import CONTROLS, TRUE, read_clips
 from pila.lab.experiments.run import run_table
-from pila.lab.experiments.tables import EXPERIMENTS
+from pila.lab.experiments.tables import EXPERIMENTS, report
+from pila.lab.experiments.tables.law_table import retabulate
 from pila.markdown import table
 
 NAMES = (
@@ -55,7 +57,7 @@ def test_main_has_every_row_with_its_figures(main, small):
         assert row["frechet"] > 0
         assert f"| {name} | 2 |" in text
     saved = written(small["output"])
-    assert saved["rows"] == json.loads(json.dumps(results["rows"]))
+    assert saved["rows"] == json.loads(json.dumps(report.without_nan(results["rows"])))
     assert {"commit", "recipe", "protocol", "comparisons"} <= saved.keys()
     assert saved["recipe"]["pila+prophy"]["recipes"] == ["embedded", "embedded-prophy"]
     assert "not Wan" in text
@@ -72,11 +74,45 @@ def test_main_has_every_row_with_its_figures(main, small):
         assert row["quality"] == pytest.approx(sum(mine) / len(mine), rel=1e-5)
 
 
+def test_rows_say_what_their_correction_rests_on_and_what_they_took_to_train(main):
+    rows = {row["method"]: row for row in main[0]["rows"]}
+    assert {"bank", "experts", "labels", "velocity"} <= rows["pila"]["path_share"].keys()
+    assert all(len(share) == 3 for share in rows["pila"]["path_share"].values())
+    for name in (TRUE, "frozen", "plain-adapter", "prophy", "pila+prophy", "fine-tune"):
+        assert rows[name]["path_share"] is None, name
+    counted = {name: rows[name]["train_operations"] for name in NAMES}
+    assert counted["frozen"] is None
+    both = counted["pila"] + counted["prophy"]
+    assert counted["pila+prophy"] == both > counted["pila"] > 0
+    # These are no trainings, so none says what it took.
+    assert rows["pila"]["train_core_minutes"] is None
+
+
+def test_a_table_is_made_anew_from_its_clips(main, small):
+    before = written(small["output"])
+    found = report.without_nan(retabulate(small["output"]))
+    after = written(small["output"])
+    assert json.loads(json.dumps(found)) == after
+    for one, other in zip(before["rows"], after["rows"], strict=True):
+        assert one.keys() == other.keys()
+        for name in ("error", "passed", "gap_closed", "scene_low", "worst_gap_closed", "quality"):
+            # Kept figures have six digits.
+            assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5, nan_ok=True), name
+        for name in ("frechet", "cost_per_step", "train_operations", "path_share"):
+            assert one[name] == other[name]
+    assert (small["output"] / "differences.png").stat().st_size > 1000
+
+
+def test_a_folder_without_a_table_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has no results\.json beside a clips\.parquet"):
+        retabulate(tmp_path)
+
+
 def test_what_was_made_is_kept_and_shared_between_tables(main, small, tmp_path_factory):
     cache = tmp_path_factory.getbasetemp() / "experiments" / "laws"
     before = {p: p.stat().st_mtime_ns for p in cache.iterdir()}
     again, _ = run_table("main", **small | {"output": small["output"] / "again"})
-    assert again["rows"] == main[0]["rows"]
+    assert report.without_nan(again["rows"]) == report.without_nan(main[0]["rows"])
     assert {p: p.stat().st_mtime_ns for p in cache.iterdir()} == before
     # The frozen generator and PILA are the same clips in another table; only `cond` is new.
     run_table("reference", **small)
@@ -93,7 +129,9 @@ def test_rows_are_compared_prompt_by_prompt(main):
         value, low, high, p = c["difference"]
         assert value == pytest.approx(errors[against] - errors[method], abs=1e-9)
         assert low <= value <= high
-        assert 0 < p <= 1
+        assert 0 < p <= c["p_holm"] <= 1
+        low, high = c["scene_interval"]
+        assert low <= high
     assert set(found["pila", "frozen"]["by_category"]) == {"rigid_body", "collision", "thermal"}
 
 

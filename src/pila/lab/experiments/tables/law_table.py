@@ -1,18 +1,35 @@
 """The law table of an experiment: gap closed, quality, motion, adherence, cost, and comparisons."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pila.lab.experiments import cost, laws
-from pila.lab.experiments.clips import FROZEN, TRUE, clips_of, facts, tolerances, write_clips
-from pila.lab.experiments.sampling import Method
-from pila.lab.experiments.table import paired_difference
+from pila.errors import InputError
+from pila.json_files import read_object
+from pila.lab.experiments import cost, laws, paths
+from pila.lab.experiments.clips import (
+    CONTROLS,
+    FROZEN,
+    MANIFEST,
+    TRUE,
+    clips_of,
+    facts,
+    read_clips,
+    tolerances,
+    write_clips,
+)
+from pila.lab.experiments.sampling import Method, is_generator
+from pila.lab.experiments.table import holm, mean_estimate, paired_difference
 from pila.lab.experiments.tables import report
+from pila.lab.experiments.tables.law_page import markdown
 from pila.lab.experiments.tables.prepared import Setting
-from pila.markdown import table
 from pila.physics.layout import Category
+from pila.pipelines.locate import find_attachments
+
+PATH_CLIPS = 2
+"""Held-out true clips of each scene that a row's paths are measured on."""
 
 
 def run(setting: Setting) -> dict[str, Any]:
@@ -28,28 +45,102 @@ def run(setting: Setting) -> dict[str, Any]:
     for row in results["rows"]:
         row["cost_per_step"] = costs.get(row["method"])
         row["x"] = setting.axis.get(row["method"])
-    results["comparisons"] = comparisons(clips, setting, protocol.scenes)
+        row |= _trained(row["method"], setting)
+        row["path_share"] = _path_share(row["method"], setting)
+    trained = {name: [m.training_seed for m in ms] for name, ms in setting.arms.items()}
+    results["comparisons"] = comparisons(clips, trained, setting.against, protocol.scenes)
     results |= report.described(setting) | {"weights": facts(methods, protocol)["weights"]}
     write_clips(clips, setting.out)
     report.write(setting.out, results, markdown(results))
     draw(results, setting)
+    draw_differences(setting.out, results)
+    return results
+
+
+def _trained(name: str, setting: Setting) -> dict[str, float | None]:
+    """What a row's trainings took, all that it is made of; None where nothing was trained."""
+    recipes = next((a.recipes for a in setting.experiment.arms if a.name == name), ())
+    seeds = [m.training_seed for m in setting.arms.get(name, ()) if m.training_seed is not None]
+    if not (recipes and seeds):
+        return {"train_operations": None, "train_core_minutes": None}
+    return {
+        "train_operations": setting.runs.operations(recipes),
+        "train_core_minutes": setting.runs.core_minutes(recipes, seeds),
+    }
+
+
+def _path_share(name: str, setting: Setting) -> dict[str, list[float]] | None:
+    """Shares of a row's gain in flow error that its parts carry (`paths.shares`, by their means).
+
+    Of its first training seed, and of PILA's adapters alone.
+    """
+    methods = setting.arms.get(name, ())
+    place = methods[0].adapter if methods else None
+    if place is None or "+" in place or is_generator(place):
+        return None
+    if find_attachments(place)[0].config.get("_class_name") != "PilaAdapter":
+        return None
+    protocol, processes = setting.probed.protocol, setting.processes
+    rows = paths.measured(methods[0], protocol, PATH_CLIPS, processes=processes)
+    return {part: list(share) for part, share in paths.shares(rows, "mean").items()}
+
+
+def retabulate(folder: Path) -> dict[str, Any]:
+    """A table's figures anew from its kept clips, with today's measures; nothing is generated.
+
+    What clips.parquet does not hold (Frechet distances, costs, weights, protocol) stays as it is.
+    Writes results.json, results.md, results.csv and differences.png.
+
+    Args:
+        folder: of a table of law errors: results.json and clips.parquet.
+
+    Raises:
+        InputError: the folder holds no such table.
+    """
+    path = folder / "results.json"
+    if not (path.is_file() and (folder / MANIFEST).is_file()):
+        raise InputError(
+            f"{folder} has no results.json beside a {MANIFEST}; name the folder of a table of law "
+            "errors, such as results/main"
+        )
+    results, clips = read_object(path), read_clips(folder)
+    before = {row["method"]: row for row in results["rows"]}
+    own = [name for name in before if name != TRUE and name not in CONTROLS]
+    fresh = laws.tabulate(clips, own, results["tolerance"])
+    kept = ("frechet", "cost_per_step", "x", "train_operations", "train_core_minutes", "path_share")
+    for row in fresh["rows"]:
+        row |= {name: before[row["method"]].get(name) for name in kept}
+    against = list(dict.fromkeys(c["against"] for c in results.get("comparisons", ())))
+    trained = {r["method"]: r["seeds"] or [None] for r in fresh["rows"] if r["method"] in own}
+    results |= fresh
+    results["comparisons"] = comparisons(clips, trained, against, list(fresh["tolerance"]))
+    report.write(folder, results, markdown(results))
+    draw_differences(folder, results)
     return results
 
 
 def comparisons(
-    clips: Sequence[Mapping[str, Any]], setting: Setting, scenes: Sequence[str]
+    clips: Sequence[Mapping[str, Any]],
+    trained: Mapping[str, Sequence[int | None]],
+    against: Sequence[str],
+    scenes: Sequence[str],
 ) -> list[dict[str, Any]]:
     """How much lower each row's error is than that of the rows it is held against, and p.
 
     Overall and by category; the same prompts and noise, means over training seeds. Above 0 the
     row is better than the one it is held against. Where both were trained with the same seeds, the
     difference of each of them stands beside: intervals and p are of these trainings, and do not
-    say what others would give.
+    say what others would give. `p_holm` is corrected for the number of rows.
+
+    Args:
+        clips: as `clips.parquet` holds them.
+        trained: the training seeds of each row; [None] where nothing was trained.
+        against: rows that all others are held against.
+        scenes: of the table, in its order.
     """
     found = []
-    trained = {name: [m.training_seed for m in ms] for name, ms in setting.arms.items()}
-    for other in setting.against:
-        for name in setting.arms:
+    for other in against:
+        for name in trained:
             if name == other:
                 continue
 
@@ -57,6 +148,14 @@ def comparisons(
                 held, mine = (laws.errors_of(clips, m, some) for m in (two, one))
                 d = paired_difference(held, mine)
                 return [d.value, d.low, d.high, d.p]
+
+            def over_scenes(one: str = name, two: str = other) -> list[float]:
+                d = [
+                    np.mean(laws.errors_of(clips, two, [s]) - laws.errors_of(clips, one, [s]))
+                    for s in scenes
+                ]
+                found = mean_estimate(np.array(d))
+                return [found.low, found.high]
 
             def by_seed(one: str = name, two: str = other) -> list[float]:
                 if trained[one] != trained[two] or None in trained[one]:
@@ -76,6 +175,7 @@ def comparisons(
                     "method": name,
                     "against": other,
                     "difference": better(scenes),
+                    "scene_interval": over_scenes(),
                     "by_seed": by_seed(),
                     "by_category": {
                         category.value: better(some)
@@ -84,83 +184,9 @@ def comparisons(
                     },
                 }
             )
+    for row, p in zip(found, holm([row["difference"][3] for row in found]), strict=True):
+        row["p_holm"] = p
     return found
-
-
-def markdown(results: Mapping[str, Any]) -> str:
-    """The page that people read."""
-    lines = report.heading(results, results["experiment"])
-    p, rows = results["protocol"], results["rows"]
-    lines += [
-        f"{rows[0]['prompts']} {p['split']} prompts, {p['noise_seeds']} clips of each, the same "
-        "noise for every row. Gap closed: 1 is true clips through the VAE, 0 the frozen "
-        "generator. Motion, sharpness and grain are ratios to true clips; quality and adherence "
-        "go to 1; Frechet is over latents, 0 for true clips; cost is operations of a step over "
-        "the frozen guided step's.",
-        "",
-    ]
-    columns = (
-        "method",
-        "seeds",
-        "law error",
-        "passed",
-        "gap closed",
-        "spread",
-        "quality",
-        "Frechet",
-        "motion",
-        "sharpness",
-        "grain",
-        "found",
-        "adherence",
-        "cost",
-    )
-    lines += table(
-        columns,
-        [
-            [
-                r["method"],
-                len(r["seeds"]) or "",
-                r["error"],
-                r["passed"],
-                [r["gap_closed"], r["gap_closed_low"], r["gap_closed_high"]],
-                r["spread"],
-                *(r[k] for k in ("quality", "frechet", "motion", "sharpness", "grain")),
-                *(r[k] for k in ("found", "adherence", "cost_per_step")),
-            ]
-            for r in rows
-        ],
-    )
-    categories = list(rows[0]["by_category"])
-    lines += ["", "## Gap closed, by category", ""]
-    lines += table(
-        ["method", *(c.replace("_", " ") for c in categories)],
-        [[r["method"], *(r["by_category"][c]["gap_closed"] for c in categories)] for r in rows],
-    )
-    if results["comparisons"]:
-        lines += [
-            "",
-            "## Paired differences",
-            "",
-            "How much lower the row's law error is, prompt by prompt with the same noise; p by "
-            "flipping signs. `by seed` has the difference of each training seed: interval and p "
-            "are of these trainings. `better in` counts categories whose interval is above 0.",
-            "",
-        ]
-        lines += table(
-            ["method", "against", "lower by", "p", "by seed", "better in", "worse in"],
-            [_compared(c) for c in results["comparisons"]],
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _compared(c: Mapping[str, Any]) -> list[Any]:
-    *estimate, p = c["difference"]
-    intervals = list(c["by_category"].values())
-    better, worse = (sum(v[1] > 0 for v in intervals), sum(v[2] < 0 for v in intervals))
-    by_seed = ", ".join(f"{value:.3f}" for value in c["by_seed"])
-    counted = f"{better} of {len(intervals)}"
-    return [c["method"], c["against"], estimate, p, by_seed, counted, worse]
 
 
 def draw(results: Mapping[str, Any], setting: Setting) -> None:
@@ -204,6 +230,34 @@ def draw(results: Mapping[str, Any], setting: Setting) -> None:
         report.picture(setting.out / "curve.png", lambda axes: _curve(axes, points, setting))
 
 
+def draw_differences(folder: Path, results: Mapping[str, Any]) -> None:
+    """differences.png: by how much each row's law error is lower than the first control's.
+
+    The control is the first row that others are held against and that is not the frozen generator,
+    which gap_closed.png has already.
+    """
+    found = results["comparisons"]
+    control = next((row["against"] for row in found if row["against"] != FROZEN), None)
+    rows = [row for row in found if row["against"] == control and row["method"] != FROZEN]
+    if not rows:
+        return
+
+    def forest(axes: Any) -> None:
+        places = np.arange(len(rows))
+        middle, low, high, _ = np.array([row["difference"] for row in rows]).T
+        wide = np.array([row["scene_interval"] for row in rows]).T
+        axes.hlines(places, *wide, color="#94a3b8", linewidth=4, label="over scenes")
+        axes.hlines(places, low, high, color="#b34700", linewidth=1.5, label="over prompts")
+        axes.plot(middle, places, "o", color="#1d4ed8", markersize=4)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(places, [row["method"] for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"law error lower than that of {control}\n(right of 0 is better; 95 %)")
+        axes.figure.legend(loc="outside upper center", ncols=2)
+
+    report.picture(folder / "differences.png", forest, height=1.6 + 0.35 * len(rows))
+
+
 def _curve(axes: Any, points: Sequence[Mapping[str, Any]], setting: Setting) -> None:
     x = [r["x"] for r in points]
     low, high = ([r[k] for r in points] for k in ("gap_closed_low", "gap_closed_high"))
@@ -218,4 +272,4 @@ def _curve(axes: Any, points: Sequence[Mapping[str, Any]], setting: Setting) -> 
     axes.legend(fontsize=8)
 
 
-__all__ = ["TRUE", "comparisons", "draw", "markdown", "run"]
+__all__ = ["TRUE", "comparisons", "draw", "draw_differences", "markdown", "retabulate", "run"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pila.lab.experiments.sampling import Method, Protocol
 from pila.lab.experiments.tables.definition import Experiment
+from pila.lab.experiments.tables.runs import Runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class Setting:
     clips: int
     out: Path
     processes: int
+    runs: Runs
+    """Where the trainings lie."""
     config_diff: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of each training that is not its recipe's, options that differ (`Runs.config_diff`)."""
 

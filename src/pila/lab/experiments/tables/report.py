@@ -90,7 +90,7 @@ def _flattened(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 def heading(results: Mapping[str, Any], title: str) -> list[str]:
     """The first lines of a table's page."""
     p = results["protocol"]
-    bf16 = ", weights in bfloat16" if p["precision"] == "bf16" else ""
+    bf16 = ", weights in bfloat16" if p.get("precision") == "bf16" else ""
     paper = f" Answers to: {results['paper']}." if results["paper"] else ""
     return [
         f"# {title}",
@@ -101,7 +101,7 @@ def heading(results: Mapping[str, Any], title: str) -> list[str]:
         f"{', '.join(map(str, results['training_seeds'])) or 'none'}; commit "
         f"{results['commit'][:10]}. Brackets are 95 % bootstrap intervals. {NOT_WAN}",
         "",
-        *_departures(results["departures"]),
+        *_departures(results.get("departures", {})),
     ]
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from pila.errors import InputError
 from pila.files import whole_folder
+from pila.json_files import read_object
 from pila.lab.experiments.sampling import Method
 from pila.lab.experiments.tables.definition import Arm, Experiment
 from pila.progress import progress_bar
 from pila.recipes import RECIPES
 from pila.recipes.run import configs
 from pila.train.config import config_diff
+from pila.train.loop import RATE
 from pila.workers import workers
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,47 @@ class Runs:
         """What trains it."""
         own = "" if self.model is None else f" --model {self.model}"
         return f"pila train {recipe} --seed {seed} --output {self.output(recipe, seed)}{own}"
+
+    def operations(self, recipes: Sequence[str]) -> int | None:
+        """Floating-point operations of their trainings, all stages, as `train.estimate` counts.
+
+        Losses beside the flow error and the optimizer are not counted. None where a recipe's
+        cannot be counted.
+        """
+        from pila.train.estimate import estimate
+
+        total = 0
+        for config in (c for r in recipes for c in configs(r, model=self.model).values()):
+            counted = estimate(config)
+            if counted is None:
+                return None
+            total += counted.flops * config.optim.steps
+        return total
+
+    def core_minutes(self, recipes: Sequence[str], seeds: Sequence[int]) -> float | None:
+        """Minutes of one processor core that their trainings took, all stages, mean over seeds.
+
+        As each stage's rate.json says; making clips is not counted. None where one
+        ran on an accelerator, or does not say.
+        """
+        found = []
+        for seed in seeds:
+            taken = [self._processor_minutes(recipe, seed) for recipe in recipes]
+            if not all(taken):
+                return None
+            found.append(sum(t for t in taken if t))
+        return sum(found) / len(found) if found else None
+
+    def _processor_minutes(self, recipe: str, seed: int) -> float | None:
+        total = 0.0
+        for stage in configs(recipe, seed=seed, model=self.model):
+            path = self.output(recipe, seed) / stage / RATE
+            said = read_object(path) if path.is_file() else {}
+            if "threads" not in said.get("machine", ""):
+                return None
+            each = said["processor_seconds_per_step"] * said["processes"]
+            total += each * said["steps"] / 60
+        return total
 
     def missing(self, recipes: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
         """Which of them are not finished."""

@@ -6,9 +6,10 @@ import signal
 import pytest
 
 from pila import cli
+from pila.errors import InputError
 from pila.lab.embedded.text import TextTask
 from pila.pipelines.known import KNOWN
-from pila.recipes.run import run
+from pila.recipes.run import configs, run
 from pila.train import stopping
 from pila.train.estimate import estimate
 
@@ -140,3 +141,29 @@ def test_the_whole_configuration_comes_with_json_or_verbose(capsys, tmp_path):
     summary, brace, rest = capsys.readouterr().out.partition("\n{")
     assert summary.startswith("trains ")
     assert json.loads(brace + rest)["optim"] == whole["optim"]
+
+
+def test_steps_are_one_number_for_all_stages_or_one_for_each():
+    def lengths(*steps):
+        return [config.optim.steps for config in configs("embedded", steps=steps).values()]
+
+    assert lengths(5) == [5, 5, 5]
+    assert lengths(5, 6, 7) == [5, 6, 7]
+    own = [config.optim.steps for config in configs("embedded").values()]
+    assert lengths() == own
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "message"),
+    [
+        (
+            "embedded",
+            (5, 6),
+            r"steps has 2 numbers, but embedded has 3 stages \(observe, recover, ",
+        ),
+        ("embedded-vae", (5, 6), "but embedded-vae has 1 stage; give one number"),
+    ],
+)
+def test_another_number_of_steps_than_stages_is_refused(recipe, steps, message):
+    with pytest.raises(InputError, match=message):
+        configs(recipe, steps=steps)

@@ -64,8 +64,8 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def set_bank_scale(self, std: Float[Tensor, "32"]) -> None:
-        """Begin with factors that bring channels of these standard deviations to 1."""
-        if self.bank_scale is not None:
+        """Factors that bring channels of these standard deviations to 1, where none are set yet."""
+        if self.bank_scale is not None and bool((self.bank_scale == 1).all()):
             self.bank_scale.copy_(1 / std.clamp_min(LEAST_STD))
 
     def forward(

@@ -41,9 +41,9 @@ class Train:
     """The recipe's name; an unknown one lists them."""
     output: Path = Path("runs/train")
     """The run's folder: config, metrics, checkpoints, and what was trained."""
-    steps: int | None = None
-    """Length of each stage's schedule, at whose end the adapter is written; the recipe's own by
-    default."""
+    steps: tuple[int, ...] = ()
+    """Length of the stages' schedules, at whose end the adapter is written: one number for all
+    stages, or one for each; the recipe's own by default."""
     max_steps: int | None = None
     """Stop after this many steps of the schedule, with a checkpoint and no adapter."""
     checkpoint_every: int = 500

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ def run(
     recipe: str,
     output: Path,
     *,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     max_steps: int | None = None,
     checkpoint_every: int = 500,
     checkpoint_minutes: float = 5.0,
@@ -48,8 +48,8 @@ def run(
     Args:
         recipe: a name in `pila.recipes.RECIPES`.
         output: the run's folder (config, metrics, checkpoints, the finished module).
-        steps: the length of each stage's schedule, at whose end the adapter is written; the
-            recipe's own by default.
+        steps: the length of each stage's schedule, at whose end the adapter is written: one number
+            for all stages, or one for each; the recipe's own by default.
         max_steps: stop after this many steps of the schedule, with a checkpoint.
         checkpoint_every: steps between checkpoints.
         checkpoint_minutes: minutes between further checkpoints, of which the first comes after a
@@ -76,8 +76,9 @@ def run(
             there or does not fit; a full disk.
         Stopped: SIGINT or SIGTERM has ended it; what it had done is kept.
     """
+    lengths = (steps,) if isinstance(steps, int) else tuple(steps or ())
     for name, value in (
-        ("steps", steps),
+        *(("steps", length) for length in lengths),
         ("max-steps", max_steps),
         ("checkpoint-every", checkpoint_every),
     ):
@@ -89,7 +90,7 @@ def run(
         )
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be 0 or more")
-    stages = configs(recipe, steps=steps, seed=seed, model=model, data=data, changes=changes)
+    stages = configs(recipe, steps=lengths, seed=seed, model=model, data=data, changes=changes)
     missing = _check_given(recipe, stages, start=start, dry_run=dry_run)
     if model is not None and data is None:
         stages = _in_world_of(model, stages)
@@ -180,7 +181,7 @@ def _train(
 def configs(
     recipe: str,
     *,
-    steps: int | None = None,
+    steps: Sequence[int] = (),
     seed: int = 0,
     model: str | None = None,
     data: Path | None = None,
@@ -189,7 +190,8 @@ def configs(
     """A recipe's configurations by stage, or one without a name, with what `run` was asked.
 
     Raises:
-        InputError: an unknown recipe or option, or a value that does not fit it.
+        InputError: an unknown recipe or option, a value that does not fit it, or another number of
+            steps than the recipe has stages.
     """
     from pila.pipelines.locate import whole_path
     from pila.recipes import RECIPES
@@ -204,9 +206,26 @@ def configs(
     given |= {"model": whole_path(model)} if model is not None else {}
     given |= {"data": str(data)} if data is not None else {}
     stages = {name: replace(changed(c, changes or {}), **given) for name, c in stages.items()}
-    if steps is not None:
-        stages = {n: replace(c, optim=replace(c.optim, steps=steps)) for n, c in stages.items()}
+    if steps:
+        stages = _with_steps(recipe, stages, steps)
     return stages
+
+
+def _with_steps(
+    recipe: str, stages: "Mapping[str, TrainConfig]", steps: Sequence[int]
+) -> "dict[str, TrainConfig]":
+    """The stages with these lengths: one for all, or one for each."""
+    if len(steps) not in (1, len(stages)):
+        count = f"stages ({', '.join(stages)})" if len(stages) > 1 else "stage"
+        raise InputError(
+            f"steps has {len(steps)} numbers, but {recipe} has {len(stages)} {count}; give one "
+            "number for all, or one for each"
+        )
+    each = list(steps) * (len(stages) if len(steps) == 1 else 1)
+    return {
+        name: replace(config, optim=replace(config.optim, steps=length))
+        for (name, config), length in zip(stages.items(), each, strict=True)
+    }
 
 
 def _check_given(

@@ -173,6 +173,7 @@ class AdapterConfig:
     """Units of each of the eight operators; as wide as the rest they are half of all parameters."""
     experts_see_feature: bool = True
     decoder_sees_feature: bool = True
+    """Off in the paper: the bank is the only way from the estimate to the correction."""
     decoder_scales_bank: bool = False
     default_scale: float = 1.0
     """Factor on the finished adapter's correction in sampling: as guidance does for prompts, it

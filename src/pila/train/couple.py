@@ -146,9 +146,7 @@ class CoupleTask(AdapterTask):
         module = self.module.to(self.device)
         condition = pool_text(batch["text"])
         out = module(p.x_t, p.v, p.sigma, condition, return_details=True)
-        # A decoder that begins anew; one that goes on has its factors.
-        if not module.decoder.out.weight.any():
-            module.decoder.set_bank_scale(out.refined.std((0, 2, 3, 4)))
+        module.decoder.set_bank_scale(out.refined.std((0, 2, 3, 4)))
         return {slot: std.item() for slot, std in spreads(out).items()}
 
     def residual(

@@ -14,6 +14,7 @@ from typing import Any
 from pila.lab.embedded.recipes import (
     compared,
     embedded,
+    embedded_bank,
     embedded_couple,
     embedded_couple_mix,
     embedded_couple_plain,
@@ -44,6 +45,17 @@ def no_fields() -> Stages:
     """Without AFE: the scaffold is the bank; no slot answers to another, so stage B has no part."""
     stages = {n: with_adapter(c, field_estimator="scaffold") for n, c in embedded().items()}
     return {name: config for name, config in stages.items() if name != "recover"}
+
+
+def bank_unfilled() -> Stages:
+    """`embedded-bank` as the paper has it: fields alone, read as large as they are."""
+    changes: dict[str, Any] = {"field_estimator": "anchored", "decoder_scales_bank": False}
+    return {name: with_adapter(c, **changes) for name, c in embedded_bank().items()}
+
+
+def bank_experts_see_feature() -> Stages:
+    """`embedded-bank` with operators that read the encoder's feature, too."""
+    return {name: with_adapter(c, experts_see_feature=True) for name, c in embedded_bank().items()}
 
 
 def no_experts() -> Stages:
@@ -179,6 +191,8 @@ ABLATIONS: tuple[Callable[[], TrainConfig | Stages], ...] = (
     plain_adapter_all_samples,
     mix,
     no_fields,
+    bank_unfilled,
+    bank_experts_see_feature,
     no_experts,
     no_residuals,
     no_routing,

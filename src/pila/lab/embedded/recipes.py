@@ -42,6 +42,17 @@ SHIPPED_SCALE, COMPARISON_SCALE = 3.0, 4.0
 """Factors on corrections in sampling, chosen on development prompts (results/LOG.md): of what
 ships, and of the short runs that are compared, which know less of the direction."""
 
+BANK_ALONE: dict[str, Any] = {
+    "field_estimator": "anchored-filled",
+    "decoder_blocks": 4,
+    "experts_see_feature": False,
+    "decoder_sees_feature": False,
+    "decoder_scales_bank": True,
+}
+"""The bank as the only way from the estimate to the correction, as in the paper, and what makes it
+carry (results/LOG.md): operators and decoder do not read the encoder's feature; channels that the
+fields leave free are filled, and the decoder, twice as deep, scales them."""
+
 SLOT_ANCHOR_WEIGHT = 0.02
 """Weight of each other slot's anchor while coupling, where they are kept on."""
 
@@ -241,6 +252,21 @@ def embedded_long() -> Stages:
     return stages | {"couple": embedded_couple()}
 
 
+def embedded_bank() -> Stages:
+    """As `embedded`, with the bank as the only way to the correction."""
+    return {name: with_adapter(config, **BANK_ALONE) for name, config in embedded().items()}
+
+
+def embedded_bank_long() -> Stages:
+    """The same with the long stage C of `embedded-long`, as wide as `embedded`.
+
+    Each clip has two fixed draws of noise, whose predictions are kept: a third less time.
+    """
+    stages = embedded_bank()
+    long = with_adapter(embedded_couple(), hidden_width=64, encoder_blocks=4, **BANK_ALONE)
+    return stages | {"couple": replace(long, noise_draws=2)}
+
+
 def embedded_calibrated() -> Stages:
     """All three stages, A and B held against the simulator's true fields: beyond the paper."""
     stages = embedded()
@@ -279,6 +305,8 @@ RECIPES = (
     embedded_large,
     embedded,
     embedded_long,
+    embedded_bank,
+    embedded_bank_long,
     embedded_calibrated,
     embedded_held,
     embedded_observe,

@@ -10,6 +10,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         comparisons.MAIN,
         comparisons.ABLATIONS,
+        comparisons.PATHS,
         comparisons.TRANSFER,
         comparisons.CALIBRATION,
         choices.STEP_WINDOW,

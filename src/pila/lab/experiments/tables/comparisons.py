@@ -31,6 +31,25 @@ MAIN = Experiment(
     against=("frozen", "plain-adapter", "mix-adapter", "pila", "plain-adapter-long"),
 )
 
+PATHS = Experiment(
+    name="paths",
+    question="Does it cost anything to let all of the correction pass the bank?",
+    paper="Equations 5 and 9",
+    arms=(
+        FROZEN,
+        PLAIN,
+        PILA,
+        Arm(name="bank", recipes=("embedded-bank",)),
+        Arm(name="bank-unfilled", recipes=("ablation-bank-unfilled",)),
+        Arm(
+            name="bank-experts-see-feature",
+            recipes=("ablation-bank-experts-see-feature",),
+        ),
+        Arm(name="bank-long", recipes=("embedded-bank-long",)),
+    ),
+    against=("pila", "plain-adapter"),
+)
+
 TRANSFER = Experiment(
     name="transfer",
     question="Does an adapter trained on one generator help a larger one of two denoisers?",

@@ -135,7 +135,6 @@ def test_missing_trainings_are_made_and_kept(small, tmp_path, monkeypatch, proce
     assert made.stat().st_mtime_ns == stamp
     assert len(counts) == 1
     # Each says how long it took, on this machine's processor.
-    assert there.core_minutes(names[:1], [4]) > 0
     said = json.loads((there.output(names[0], 4) / "rate.json").read_text())
     assert said["steps"] == 2
     assert there.core_minutes(names[:1], [4]) == pytest.approx(

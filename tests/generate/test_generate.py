@@ -1,15 +1,21 @@
 """The whole path from a prompt to files, on a tiny Wan repository with random weights."""
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
+from diffusers import WanPipeline
+from tests.conftest import TINY_SAMPLING
 from tests.pipelines import tiny
 
 from pila.cli import run
+from pila.errors import InputError
 from pila.generate.generate import generate, load
+from pila.generate.plan import prepare
 from pila.generate.request import GenerateRequest
+from pila.pipelines.known import WAN_NEGATIVE_PROMPT
 from pila.video import read_video
 
 PROMPT = tiny.PROMPT
@@ -261,3 +267,70 @@ def test_frames_that_are_not_finite_are_no_clip(request_for, tmp_path):
     with pytest.raises(FloatingPointError, match="decoded frames are not finite, from frame 1"):
         generate(request, pipeline=pipeline)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("scheduler", ["unipc", "euler"])
+def test_the_shift_of_noise_levels_is_that_of_one_clip(request_for, tmp_path, scheduler):
+    request = request_for()
+    pipe = load(request)
+    pipe.scheduler = own = tiny.scheduler(scheduler)
+
+    def clip(**changes):
+        generate(request_for(**changes), pipeline=pipe)
+        return (tmp_path / "clip.mp4").read_bytes()
+
+    plain = clip()
+    assert clip(flow_shift=3.0) == plain  # its own
+    assert clip(flow_shift=12.0) != plain
+    assert pipe.scheduler is own
+    assert clip() == plain
+
+
+def test_settings_keep_shift_and_negative_prompt(request_for, tmp_path):
+    generate(request_for(flow_shift=9.0, negative_prompt="wan"))
+    made = (tmp_path / "clip.mp4").read_bytes()
+    again = tmp_path / "again.mp4"
+    settings = str(tmp_path / "clip-settings.json")
+    assert run(["generate", "--from", settings, "--output", str(again)]) == 0
+    assert again.read_bytes() == made
+    generate(request_for(flow_shift=9.0, negative_prompt=WAN_NEGATIVE_PROMPT))
+    assert (tmp_path / "clip.mp4").read_bytes() == made
+    generate(request_for(flow_shift=9.0))
+    assert (tmp_path / "clip.mp4").read_bytes() != made
+
+
+def test_the_low_noise_denoiser_has_a_guidance_of_its_own(request_for, tmp_path):
+    folder = tmp_path / "two"
+    WanPipeline(**tiny.components(wan22=True)).save_pretrained(folder)
+    (folder / "pila.json").write_text(json.dumps(TINY_SAMPLING | {"guidance_scale": 2.0}))
+
+    def clip(**changes):
+        generate(request_for(model=str(folder), **changes))
+        return (tmp_path / "clip.mp4").read_bytes()
+
+    plain = clip()
+    assert clip(guidance_scale_2=2.0) == plain
+    assert clip(guidance_scale_2=6.0) != plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"guidance_scale_2": 3.0}, "guidance_scale_2 is 3.0, but .* has one denoiser"),
+        ({"guidance_scale_2": -1.0}, "guidance_scale_2 is -1.0; use 0 or more"),
+        ({"flow_shift": 0.0}, "flow_shift is 0.0; use more than 0, at most 100"),
+        ({"flow_shift": 1000.0}, "flow_shift is 1000.0; use more than 0, at most 100"),
+    ],
+)
+def test_what_the_model_cannot_take_is_refused_before_it_is_loaded(request_for, changes, message):
+    with pytest.raises(InputError, match=message):
+        prepare(request_for(**changes))
+
+
+def test_a_scheduler_without_a_shift_is_refused(request_for, wan_folder, tmp_path):
+    folder = shutil.copytree(wan_folder, tmp_path / "model")
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in config.items() if k != "flow_shift"}))
+    with pytest.raises(InputError, match=r"flow_shift is 5\.0, but .* has no shift"):
+        prepare(request_for(model=str(folder), flow_shift=5.0))

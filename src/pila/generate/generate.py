@@ -25,7 +25,9 @@ from pila.pipelines.attachments import (
     denoisers_of,
     describe_attached,
 )
+from pila.pipelines.known import WAN_NEGATIVE_PROMPT
 from pila.pipelines.locate import load_pipeline
+from pila.pipelines.noise_shift import shifted_noise
 from pila.progress import only_own_progress, progress_bar
 from pila.threads import sampling_threads
 from pila.video import side_by_side, write_video
@@ -310,11 +312,13 @@ def _sample(
         "width": sampling.width,
         "num_frames": sampling.num_frames,
     }
+    negative = request.negative_prompt
+    two = {} if request.guidance_scale_2 is None else {"guidance_scale_2": request.guidance_scale_2}
     try:
-        with sampling_threads(pipeline, **size):
+        with sampling_threads(pipeline, **size), shifted_noise(pipeline, request.flow_shift):
             frames = pipeline(
                 prompt=refined.prompt,
-                negative_prompt=request.negative_prompt,
+                negative_prompt=WAN_NEGATIVE_PROMPT if negative == "wan" else negative,
                 num_inference_steps=sampling.steps,
                 guidance_scale=sampling.guidance_scale,
                 max_sequence_length=sampling.max_sequence_length,
@@ -322,6 +326,7 @@ def _sample(
                 callback_on_step_end=step_end,
                 output_type="np",
                 **size,
+                **two,
                 **correction,
             ).frames[0]
     except BaseException as error:

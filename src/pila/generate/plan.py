@@ -4,6 +4,7 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pila.pipelines.locate import (
     find_device,
     find_model,
 )
+from pila.pipelines.noise_shift import scheduler_config, shift_name
 from pila.pipelines.repository import (
     check_wan_repository,
     model_config,
@@ -31,6 +33,8 @@ from pila.pipelines.schemas import FPS_RANGE, MAX_STEPS
 
 MAX_VALUES = 2**31
 """Pixels of a clip over all frames: twenty times those of the longest and largest of Wan's."""
+MAX_SHIFT = 100.0
+"""Of noise levels; Wan's authors take 3 to 12."""
 MIN_LATENT_SIDE = 3
 """Cells that second-order differences need along each axis."""
 
@@ -181,6 +185,7 @@ def prepare(request: GenerateRequest) -> Plan:
             f"{request.model} is an image-to-video model, and this command takes a prompt alone; "
             "use pila.PilaWanImageToVideoPipeline, or a text-to-video model"
         )
+    _check_model_takes(request, folder, index)
     sampling = Sampling.of(request, model_sampling(folder))
     check_sizes(sampling, Grid.of_folder(folder))
     window = check_window(request.step_window, steps=sampling.steps)
@@ -199,6 +204,21 @@ def prepare(request: GenerateRequest) -> Plan:
         captions=read_captions(folder),
         attached=tuple(notes),
     )
+
+
+def _check_model_takes(request: GenerateRequest, folder: Path, index: Mapping[str, Any]) -> None:
+    """Refuse options of sampling that this model has no use for."""
+    two = (index.get("transformer_2") or [None])[0] is not None and index.get("boundary_ratio")
+    if request.guidance_scale_2 is not None and not two:
+        raise InputError(
+            f"guidance_scale_2 is {request.guidance_scale_2}, but {request.model} has one "
+            "denoiser; use --guidance-scale"
+        )
+    if request.flow_shift is not None and shift_name(scheduler_config(folder)) is None:
+        raise InputError(
+            f"flow_shift is {request.flow_shift}, but the scheduler of {request.model} has no "
+            "shift; leave it out"
+        )
 
 
 def check_categories(categories: str) -> tuple[Category, ...]:
@@ -246,19 +266,25 @@ def check_numbers(request: GenerateRequest) -> None:
     if request.fps is not None and not least <= request.fps <= most:  # nan is in no range
         raise InputError(f"fps is {request.fps}; use {least:g} to {most:g} frames per second")
     check_sampling(steps=request.steps, guidance_scale=request.guidance_scale)
+    check_sampling(steps=None, guidance_scale=request.guidance_scale_2, name="guidance_scale_2")
+    shift = request.flow_shift
+    if shift is not None and not 0 < shift <= MAX_SHIFT:
+        raise InputError(f"flow_shift is {shift}; use more than 0, at most {MAX_SHIFT:g}")
     if request.adapter == "none" and (request.compare or request.explain):
         option = "--compare" if request.compare else "--explain"
         raise InputError(f"{option} needs a correction, but --adapter is none; name an adapter")
 
 
-def check_sampling(*, steps: int | None, guidance_scale: float | None) -> None:
+def check_sampling(
+    *, steps: int | None, guidance_scale: float | None, name: str = "guidance_scale"
+) -> None:
     """Refuse steps and guidance that no model could take; None is the model's own.
 
     Raises:
         InputError: names the value, its bound and a remedy.
     """
     if guidance_scale is not None and not (math.isfinite(guidance_scale) and guidance_scale >= 0):
-        raise InputError(f"guidance_scale is {guidance_scale}; use 0 or more (1 is no guidance)")
+        raise InputError(f"{name} is {guidance_scale}; use 0 or more (1 is no guidance)")
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise InputError(f"steps is {steps}; use 1 to {MAX_STEPS}")
 

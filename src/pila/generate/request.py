@@ -41,6 +41,12 @@ class GenerateRequest:
     """Denoising steps."""
     guidance_scale: float | None = None
     """Classifier-free guidance; 1 is none."""
+    guidance_scale_2: float | None = None
+    """The same of the low-noise denoiser, where a model has two (Wan 2.2 A14B); --guidance-scale by
+    default."""
+    flow_shift: float | None = None
+    """Shift of the noise levels towards noise; the scheduler's own by default. Wan's authors take 5
+    at 720 lines and 3 at 480."""
     height: int | None = None
     """Pixels."""
     width: int | None = None
@@ -50,7 +56,7 @@ class GenerateRequest:
     fps: float | None = None
     """Frames per second that the file is played at; the model's own by default."""
     negative_prompt: str | None = None
-    """What guidance leads away from."""
+    """What guidance leads away from; wan stands for the text that Wan's authors use."""
     adapter_scale: float = 1.0
     """Factor on the correction; 0 is the frozen generator."""
     step_window: str | None = None

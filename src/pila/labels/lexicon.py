@@ -197,6 +197,10 @@ class Lexicon:
                     return thing, action
         return None
 
+    def stems(self, words: Iterable[str]) -> list[str]:
+        """The stem of each word, as terms hold them."""
+        return [stem(word, self.irregular) for word in words]
+
     def sentences(self, text: str) -> list[list[Match]]:
         """The matches of every sentence, in the order of the text; figurative ones left out."""
         plain = unicodedata.normalize("NFKC", text).replace("’", "'").lower()

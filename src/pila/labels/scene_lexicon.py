@@ -14,9 +14,10 @@ scenes, most of all where the prompt begins with it.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from pila.labels.lexicon import Lexicon, stem
+from pila.labels.lexicon import Lexicon
 from pila.labels.noun_phrases import FUNCTION_WORDS, noun_phrases
 from pila.labels.spelling import Speller
 
@@ -94,7 +95,7 @@ class SceneLexicon:
         """Finds the scene with the most points, where these are enough."""
         text = self._speller.mend(prompt)
         points, words = self._score(text)
-        close = {name: self._closeness(text, says) for name, says in self._says.items()}
+        close = self._closeness(text)
         ranked = sorted(self._says, key=lambda n: (-points.get(n, 0.0), -close[n], n))
         scene = self._decide(ranked, points, close)
         return Recognised(
@@ -126,7 +127,7 @@ class SceneLexicon:
     def _foreign(self, phrase: tuple[str, ...]) -> bool:
         """Whether a phrase names another thing: unknown, someone's, or a figure of speech."""
         terms = self._lexicon.terms
-        stems = tuple(stem(word, self._lexicon.irregular) for word in phrase)
+        stems = tuple(self._lexicon.stems(phrase))
         if not self._known(phrase[-1]):
             return True
         owners = {(s,) for s, word in zip(stems, phrase, strict=True) if word.endswith("'s")}
@@ -135,7 +136,7 @@ class SceneLexicon:
         return any("idiom" in terms.get(stems[i:], ()) for i in range(len(stems)))
 
     def _known(self, word: str) -> bool:
-        own = self._lexicon.terms.get((stem(word, self._lexicon.irregular),), frozenset())
+        own = self._lexicon.terms.get(tuple(self._lexicon.stems([word])), frozenset())
         return bool(own - _NO_THINGS) or word in self._frame or len(word) == 1
 
     def _decide(
@@ -150,20 +151,24 @@ class SceneLexicon:
             return None
         return tied[0]
 
-    def _closeness(self, text: str, says: str) -> float:
-        """Share of words and of letter triples in common, for what the lexicon does not decide."""
-        parts = []
-        for one, other in (
-            (self._stems(text), self._stems(says)),
-            (_triples(text), _triples(says)),
-        ):
-            parts.append(len(one & other) / max(1.0, (len(one) * len(other)) ** 0.5))
-        return sum(parts)
+    def _closeness(self, text: str) -> dict[str, float]:
+        """Share of words and of letter triples in common with what each scene says.
+
+        For what the lexicon does not decide.
+        """
+        stems, triples = self._stems(text), _triples(text)
+        return {
+            name: _common(stems, own) + _common(triples, letters)
+            for name, (own, letters) in self._said.items()
+        }
+
+    @cached_property
+    def _said(self) -> dict[str, tuple[set[str], set[str]]]:
+        """Of each scene the stems and letter triples of its sentence."""
+        return {name: (self._stems(says), _triples(says)) for name, says in self._says.items()}
 
     def _stems(self, text: str) -> set[str]:
-        return {
-            stem(word, self._lexicon.irregular) for word in _WORD.findall(text) if len(word) > 3
-        }
+        return set(self._lexicon.stems(word for word in _WORD.findall(text) if len(word) > 3))
 
 
 def make_speller(data: Mapping[str, Any]) -> Speller:
@@ -182,6 +187,10 @@ def make_speller(data: Mapping[str, Any]) -> Speller:
             if name not in _NO_THINGS:
                 targets.update(word for word in words if len(word) > _LETTERS + 1)
     return Speller(targets, right)
+
+
+def _common(one: set[str], other: set[str]) -> float:
+    return len(one & other) / max(1.0, (len(one) * len(other)) ** 0.5)
 
 
 def _triples(text: str) -> set[str]:

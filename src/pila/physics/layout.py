@@ -21,7 +21,13 @@ class Category(StrEnum):
 
 
 class Slot(StrEnum):
-    """Field-proxy slots in bank order; `width` counts channels, `channels` slices the bank."""
+    """Field-proxy slots in bank order.
+
+    Attributes:
+        components: channels of the canonical field: scalar 1, vector 2, symmetric tensor 3.
+        width: channels in the bank.
+        channels: where the slot lies among the bank's 32 channels.
+    """
 
     DISPLACEMENT = auto()
     VELOCITY = auto()
@@ -34,26 +40,17 @@ class Slot(StrEnum):
     IMPULSE = auto()
     WAVE = auto()
 
-    @property
-    def components(self) -> int:
-        """Channels of the canonical field: scalar 1, vector 2, symmetric tensor 3."""
-        return _COMPONENTS[self]
-
-    @property
-    def width(self) -> int:
-        """Channels in the bank."""
-        return _WIDTHS[self]
-
-    @property
-    def channels(self) -> slice:
-        """Where the slot lies among the bank's 32 channels."""
-        return _CHANNELS[self]
+    components: int
+    width: int
+    channels: slice
 
 
-_COMPONENTS = dict(zip(Slot, (2, 2, 1, 1, 1, 1, 3, 3, 2, 1), strict=True))
-_WIDTHS = dict(zip(Slot, (4, 4, 2, 2, 2, 2, 4, 4, 4, 4), strict=True))
-_CHANNELS = {
-    slot: slice(end - _WIDTHS[slot], end)
-    for slot, end in zip(Slot, accumulate(_WIDTHS.values()), strict=True)
-}
-NUM_BANK_CHANNELS = sum(_WIDTHS.values())
+_COMPONENTS = (2, 2, 1, 1, 1, 1, 3, 3, 2, 1)
+_WIDTHS = (4, 4, 2, 2, 2, 2, 4, 4, 4, 4)
+# Plain attributes: a denoising step reads them dozens of times.
+for _slot, _components, _width, _end in zip(
+    Slot, _COMPONENTS, _WIDTHS, accumulate(_WIDTHS), strict=True
+):
+    _slot.components, _slot.width = _components, _width
+    _slot.channels = slice(_end - _width, _end)
+NUM_BANK_CHANNELS = sum(_WIDTHS)

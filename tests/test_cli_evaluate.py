@@ -25,7 +25,7 @@ def test_documented_commands_parse(command):
 
 
 def test_all_documented_commands_are_found():
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 10
 
 
 @pytest.fixture(autouse=True)

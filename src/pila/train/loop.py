@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from pila.errors import InputError
 from pila.files import atomic_write
+from pila.json_files import read_object
 from pila.progress import progress_bar
 from pila.train import checkpoint, zero
 from pila.train.config import OptimConfig, TrainConfig
@@ -313,6 +314,15 @@ class _Run:
             "processes": self.accelerator.num_processes,
         }
 
+    def _write_rate(self) -> None:
+        """As the last checkpoint has it: one killed behind it measures nothing itself."""
+        newest = max((self.output / "checkpoints").glob("step-*/record.json"))
+        said = read_object(newest)
+        names = ("seconds_per_step", "processor_seconds_per_step", "machine", "processes")
+        kept = {"steps": self.config.optim.steps} | {n: said.get(n) for n in names}
+        with atomic_write(self.output / RATE) as part:
+            part.write_text(json.dumps(kept, indent=1))
+
     def finish(self) -> Path:
         """Put the averaged weights in place and have the task write what it leaves."""
         last_ones = self.average
@@ -324,11 +334,8 @@ class _Run:
                     p.data = last_ones[name].to(p.device)
         left: list[Any] = [None]
         if self.accelerator.is_main_process:
+            self._write_rate()
             left = [self.task.export(self.output)]
-            steps = self.config.optim.steps
-            if steps > self.start:  # otherwise what was said before stands
-                with atomic_write(self.output / RATE) as part:
-                    part.write_text(json.dumps({"steps": steps, **self.rate(steps)}, indent=1))
         return broadcast_object_list(left)[0]
 
 

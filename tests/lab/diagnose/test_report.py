@@ -211,12 +211,12 @@ def test_a_report_of_a_plain_adapter_has_its_correction_alone(plain, model, tmp_
     printed = capsys.readouterr()
     assert "training left out: " in printed.err
     found = json.loads(printed.out)
-    assert set(found["missing"]) == {"training", "routing", "experts", "bank"}
+    assert set(found["missing"]) == {"training", "routing", "experts", "bank", "paths"}
     assert "is a PlainAdapter and has no router" in found["missing"]["routing"]
     # Untrained, it corrects nothing: maps without a range of their own.
     assert found["diagnoses"]["correction"]["by_level"]["correction"] == [0.0] * 10
     assert found["diagnoses"]["correction"]["by_level"]["flow"] == [1.0] * 10
-    assert (tmp_path / "report.html").read_text().count("Not drawn: ") == 4
+    assert (tmp_path / "report.html").read_text().count("Not drawn: ") == 5
 
 
 def test_letters_of_figures_are_letters(trained, tmp_path, monkeypatch):

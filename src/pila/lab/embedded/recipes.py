@@ -258,13 +258,9 @@ def embedded_bank() -> Stages:
 
 
 def embedded_bank_long() -> Stages:
-    """The same with the long stage C of `embedded-long`, as wide as `embedded`.
-
-    Each clip has two fixed draws of noise, whose predictions are kept: a third less time.
-    """
-    stages = embedded_bank()
+    """The same with the long stage C of `embedded-long`, as wide as `embedded`."""
     long = with_adapter(embedded_couple(), hidden_width=64, encoder_blocks=4, **BANK_ALONE)
-    return stages | {"couple": replace(long, noise_draws=2)}
+    return embedded_bank() | {"couple": long}
 
 
 def embedded_calibrated() -> Stages:

@@ -305,7 +305,7 @@ class _Run:
 
     def rate(self, done: int) -> dict[str, Any]:
         """How fast this process is since it began, and where; after so many steps."""
-        steps = max(done - self.start, 1)
+        steps = done - self.start
         on_processor = time.process_time() - self._begun_on_processor
         return {
             "seconds_per_step": round((time.monotonic() - self._begun) / steps, 4),

@@ -8,7 +8,7 @@ import numpy as np
 
 from pila.lab.diagnose.diagnosis import Diagnosis, Picture, Table
 from pila.lab.diagnose.run_folder import Run
-from pila.lab.diagnose.style import FIRST, INK, SECOND, grid, heat, words
+from pila.lab.diagnose.style import FIRST, INK, SECOND, SIGNED, grid, heat, words
 from pila.lab.diagnose.subject import Look, Setting, prepared
 from pila.lab.experiments.paths import ALL_SLOTS, gain, measured, of_category, shares
 from pila.physics import recipe_mask
@@ -168,7 +168,7 @@ def _draw_slots(categories: Mapping[str, Any]) -> Any:
         shown,
         [words(c) for c in categories],
         [words(s) for s in Slot],
-        cmap="PuOr_r",
+        cmap=SIGNED,
         vmin=-min(most, 1),
         vmax=min(most, 1),
     )

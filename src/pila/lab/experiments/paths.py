@@ -16,6 +16,7 @@ import numpy as np
 from pila.lab.experiments.pairs import FIRST_SEED, LEVELS, TRUE, noise, pairs
 from pila.lab.experiments.sampling import Method, Protocol, method_key, pipeline, protocol_key, told
 from pila.lab.experiments.store import Rows, rows_of
+from pila.lab.experiments.table import resampled_means
 from pila.lab.world import SCENES
 from pila.lab.world.corpus import source_of
 from pila.physics.layout import Category, Slot
@@ -28,8 +29,6 @@ ALL_SLOTS = "bank"
 """The path through the whole refined bank."""
 PARTS = (ALL_SLOTS, "experts", "labels", "c", "v", "decoder's feature", "experts' feature")
 """What is replaced beside each slot; of the features only those that the adapter's parts see."""
-REPEATS = 2_000
-"""Bootstrap resamples of clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +81,8 @@ def shares(rows: Sequence[Mapping[str, Any]], by: str) -> dict[str, tuple[float,
     lost = np.array(
         [[sum(r[by][n] - r["full"] for r in clip) for n in names] for clip in clips.values()]
     )
-    drawn = np.random.default_rng(0).integers(len(gain), size=(REPEATS, len(gain)))
-    whole, repeats = lost.sum(0) / gain.sum(), lost[drawn].sum(1) / gain[drawn].sum(1)[:, None]
-    low, high = np.quantile(repeats, (0.025, 0.975), axis=0)
+    whole, drawn = lost.sum(0) / gain.sum(), resampled_means(np.column_stack([gain, lost]))
+    low, high = np.quantile(drawn[:, 1:] / drawn[:, :1], (0.025, 0.975), axis=0)
     return {n: (float(whole[i]), float(low[i]), float(high[i])) for i, n in enumerate(names)}
 
 
